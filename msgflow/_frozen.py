@@ -1,0 +1,111 @@
+"""JSON values that cannot change: what parameters and buffers hold.
+
+A value is published whole, so that no call ever sees half of a change. A plain dict in a buffer could be
+edited in place, behind the back of every running call and of the digest; a frozen one says what to do instead.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeAlias
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+
+class NotJson(TypeError):
+    """A value that is no JSON value; the message names its place and its type."""
+
+
+def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError("a value in a module's state is published whole: assign a new value instead of changing this one")
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that compares, prints and serialises as one, is hashable, and cannot be changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __copy__(self) -> "FrozenDict":
+        return self
+
+    def __deepcopy__(self, memo: object) -> dict[str, Any]:
+        thawed: dict[str, Any] = thaw(self)
+        return thawed
+
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
+        return freeze, (thaw(self),)
+
+
+class FrozenList(list[Any]):
+    """A list that compares, prints and serialises as one, is hashable, and cannot be changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self))
+
+    def __copy__(self) -> "FrozenList":
+        return self
+
+    def __deepcopy__(self, memo: object) -> list[Any]:
+        thawed: list[Any] = thaw(self)
+        return thawed
+
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
+        return freeze, (thaw(self),)
+
+
+def freeze(value: Any, where: str = "value") -> Any:
+    """The same JSON value, unchangeable; raises NotJson, naming the place, where it is none.
+
+    Tuples and sets are refused: no file format would give them back as they were.
+    """
+    if value is None or isinstance(value, bool | FrozenDict | FrozenList):
+        return value
+    if isinstance(value, str | int | float):
+        return _plain(value)
+    if isinstance(value, list):
+        return FrozenList(freeze(item, f"{where}[{index}]") for index, item in enumerate(value))
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise NotJson(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text")
+        return FrozenDict({str.__str__(key): freeze(item, f"{where}[{key!r}]") for key, item in value.items()})
+    raise NotJson(
+        f"{where} is of type {type(value).__name__}, which no state file can hold; "
+        "give text, a number, a boolean, None, a list or a dict with text keys"
+    )
+
+
+def _plain(value: str | int | float) -> str | int | float:
+    """Subclasses (a Text, an Enum of text, numpy's float64) become what they are for a file."""
+    if isinstance(value, str):
+        return value if type(value) is str else str.__str__(value)
+    kind = int if isinstance(value, int) else float
+    return value if type(value) is kind else kind(value)
+
+
+def thaw(value: Any) -> Any:
+    """A changeable deep copy, of plain dicts and lists."""
+    if isinstance(value, dict):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [thaw(item) for item in value]
+    return value
+
+
+def non_finite(value: Any, where: str = "") -> Iterator[str]:
+    """The places of NaN and infinities, which JSON cannot write."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from non_finite(item, f"{where}[{key!r}]")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from non_finite(item, f"{where}[{index}]")

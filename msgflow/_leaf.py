@@ -1,0 +1,26 @@
+"""Calling what users hand in as a tool or a step, whatever it is."""
+
+from collections.abc import Callable
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeVar
+
+from msgflow._bridge import in_thread
+
+T = TypeVar("T")
+
+
+def nonblocking(function: Callable[..., T]) -> Callable[..., T]:
+    """Mark a plain function that neither blocks nor takes long: as a tool or step it is called in place."""
+    function.__msgflow_nonblocking__ = True  # type: ignore[attr-defined]
+    return function
+
+
+async def call_leaf(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a tool or a step, whatever it is: a Module, an `async def`, a plain function (in a worker thread)."""
+    if hasattr(function, "acall"):
+        return await function.acall(*args, **kwargs)
+    if iscoroutinefunction(function) or getattr(function, "__msgflow_nonblocking__", False):
+        result = function(*args, **kwargs)
+    else:
+        result = await in_thread(function, *args, **kwargs)
+    return await result if isawaitable(result) else result

@@ -1,0 +1,183 @@
+"""Every exception of msgflow.
+
+    MsgflowError
+    ├── StateError
+    │   ├── StateDictError (ValueError)      a state that does not fit its module
+    │   └── StateFileError (ValueError)      a file or value that cannot be saved or loaded exactly
+    ├── SchemaError (TypeError)              a signature, tool or type that has no JSON Schema
+    ├── ModelError                           .model, .retryable, .retry_after_s
+    │   ├── UnknownModel (LookupError)       no such provider or embedded model
+    │   ├── MissingKey                       the API key's variable is not set
+    │   ├── ModelUnreachable (ConnectionError)
+    │   ├── ModelTimeout (TimeoutError)
+    │   ├── ModelRefused                     .status: 4xx, the request is at fault
+    │   ├── ModelOverloaded                  .status: 429 or 5xx, worth another try
+    │   ├── BadModelResponse (ValueError)    not the protocol: malformed JSON, a truncated stream
+    │   ├── ModelFileError (OSError)         weights that are missing or damaged
+    │   └── ScriptError (AssertionError)     a scripted model ran dry or was not used up
+    ├── AgentError
+    │   ├── OutputError (ValueError)         .text: what the model wrote does not fit the output type
+    │   ├── ToolArgumentsError (TypeError)   .tool, .arguments
+    │   ├── ToolError                        .tool, .arguments; __cause__ is what the tool raised
+    │   └── MaxTurnsError                    .turns
+    ├── DataError (ValueError)               a document folder or index that holds nothing usable
+    └── BridgeError (RuntimeError)           blocking where nothing could ever wake the caller
+
+Each message says what came, what was expected and what to do next; the facts are attributes.
+"""
+
+from collections.abc import Iterable, Sequence
+
+
+class MsgflowError(Exception):
+    """Root of all errors raised by msgflow on purpose."""
+
+
+class StateError(MsgflowError):
+    """Something about a module's state."""
+
+
+class StateDictError(StateError, ValueError):
+    """A state dict that does not fit: every problem at once, and nothing was changed."""
+
+    def __init__(
+        self, module: str, missing: Sequence[str], unexpected: Sequence[str], mismatched: Sequence[str]
+    ) -> None:
+        self.missing, self.unexpected, self.mismatched = list(missing), list(unexpected), list(mismatched)
+        lines = [f"the state does not fit {module}; nothing was changed:"]
+        lines += [f"  {key}: missing" for key in missing]
+        lines += [f"  {key}: unexpected, {module} has no such key" for key in unexpected]
+        lines += [f"  {problem}" for problem in mismatched]
+        lines.append("Give a value for every key, or load what fits with strict=False.")
+        super().__init__("\n".join(lines))
+
+
+class StateFileError(StateError, ValueError):
+    """A state that cannot be written to, or read from, a file exactly."""
+
+
+class SchemaError(MsgflowError, TypeError):
+    """A signature, a tool or a type that cannot be described by a JSON Schema."""
+
+
+class ModelError(MsgflowError):
+    """A model that did not answer.
+
+    `retryable` says whether the same request may succeed later; `retry_after_s` is what the server asked
+    for, in seconds.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, model: str = "", retry_after_s: float | None = None) -> None:
+        self.model, self.retry_after_s = model, retry_after_s
+        super().__init__(message)
+
+
+class UnknownModel(ModelError, LookupError):
+    """A model string that names no provider."""
+
+    def __init__(self, spec: str, known: Iterable[str]) -> None:
+        self.spec, self.known = spec, sorted(known)
+        super().__init__(
+            f"no provider for {spec!r}; known: {', '.join(self.known)}. Write 'provider/model'.", model=spec
+        )
+
+
+class MissingKey(ModelError):
+    """A provider whose API key is not in the environment."""
+
+    def __init__(self, spec: str, variable: str) -> None:
+        self.variable = variable
+        super().__init__(
+            f"{spec} needs an API key: set the environment variable {variable}, or give api_key=.", model=spec
+        )
+
+
+class ModelUnreachable(ModelError, ConnectionError):
+    """No connection, or one that broke before the answer was complete."""
+
+    retryable = True
+
+
+class ModelTimeout(ModelError, TimeoutError):
+    """No complete answer within the timeout."""
+
+    retryable = True
+
+
+class ModelRefused(ModelError):
+    """The server refused the request itself (4xx); trying again would not help."""
+
+    def __init__(self, message: str, *, status: int, model: str = "") -> None:
+        self.status = status
+        super().__init__(message, model=model)
+
+
+class ModelOverloaded(ModelError):
+    """The server was too busy or failed (408, 409, 429, 5xx); the same request may succeed later."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, status: int, model: str = "", retry_after_s: float | None = None) -> None:
+        self.status = status
+        super().__init__(message, model=model, retry_after_s=retry_after_s)
+
+
+class BadModelResponse(ModelError, ValueError):
+    """The server answered, but not in the protocol: malformed JSON, missing fields, a truncated stream."""
+
+
+class ModelFileError(ModelError, OSError):
+    """Weights that could not be fetched, or are not the bytes they should be."""
+
+
+class ScriptError(ModelError, AssertionError):
+    """A scripted model that was asked for more, or for less, than its script holds."""
+
+
+class AgentError(MsgflowError):
+    """An agent or predictor that could not finish its task."""
+
+
+class OutputError(AgentError, ValueError):
+    """What the model wrote does not fit the output type."""
+
+    def __init__(self, message: str, *, text: str) -> None:
+        self.text = text
+        super().__init__(message)
+
+
+class ToolArgumentsError(AgentError, TypeError):
+    """Arguments that do not fit a tool's schema."""
+
+    def __init__(self, message: str, *, tool: str, arguments: object) -> None:
+        self.tool, self.arguments = tool, arguments
+        super().__init__(message)
+
+
+class ToolError(AgentError):
+    """A tool that raised; `__cause__` is its own exception."""
+
+    def __init__(self, message: str, *, tool: str, arguments: object) -> None:
+        self.tool, self.arguments = tool, arguments
+        super().__init__(message)
+
+
+class MaxTurnsError(AgentError):
+    """An agent that asked for tools to the last turn it was allowed."""
+
+    def __init__(self, agent: str, turns: int) -> None:
+        self.turns = turns
+        super().__init__(
+            f"agent {agent!r} still asked for tools after {turns} turns. "
+            "Raise max_turns, or tell it in its instructions when to answer."
+        )
+
+
+class DataError(MsgflowError, ValueError):
+    """Documents, a folder or an index that hold nothing usable."""
+
+
+class BridgeError(MsgflowError, RuntimeError):
+    """A blocking call at a place where nothing could ever wake the caller."""

@@ -1,0 +1,42 @@
+"""Both doors, as one fixture: a test that takes `door` runs once through each way into a module."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+import msgflow as mf
+import msgflow.nn as nn
+
+
+class Caller(nn.Module):
+    """Calls what it is given from a plain `def forward`."""
+
+    def forward(self, call, *args, **kwargs):
+        return call(*args, **kwargs)
+
+
+async def through_call(call, *args, **kwargs):
+    """In plain code: a thread without an event loop."""
+    return await asyncio.to_thread(call, *args, **kwargs)
+
+
+async def through_acall(call, *args, **kwargs):
+    return await call.acall(*args, **kwargs)
+
+
+async def through_forward_under_acall(call, *args, **kwargs):
+    return await Caller().acall(call, *args, **kwargs)
+
+
+@pytest.fixture(params=[through_call, through_acall, through_forward_under_acall], ids=["call", "acall", "nested"])
+def door(request):
+    """The three ways into a module: `module(x)`, `await module.acall(x)`, and `module(x)` in a forward under acall."""
+    return request.param
+
+
+@pytest.fixture
+def tracing() -> Iterator[mf.trace.Tracing]:
+    """Spans in memory, while the test runs."""
+    with mf.trace.configure(exporter="memory") as tracing:
+        yield tracing
