@@ -1,0 +1,12 @@
+"""State dicts in files that people read, edit and review.
+
+    save(module.state_dict(), "prompts.toml")
+    module.load_state_dict(load("prompts.toml"))
+
+What comes back equals what was saved, to the type and the last character; a state that a format cannot hold exactly
+is refused with the key at fault, and nothing on disk changes.
+"""
+
+from msgflow.state.files import load, save
+
+__all__ = ["load", "save"]

@@ -1,0 +1,44 @@
+"""The values of a state, compared and named exactly."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgflow._frozen import NotJson, freeze, thaw
+from msgflow.errors import StateFileError
+
+
+def plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state as plain dicts, lists and text: subclasses and frozen values are gone.
+
+    Raises NotJson (a TypeError) that names the key and the type, StateFileError for a value nested too deep.
+    """
+    values = {}
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
+        try:
+            values[str.__str__(key)] = thaw(freeze(value, repr(key)))
+        except RecursionError:
+            raise StateFileError(f"{key!r} is nested too deep, or contains itself") from None
+    return values
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit: 1 is not 1.0 or True, 0.0 is not -0.0, NaN is NaN, dicts have one order."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float):
+        return repr(one) == repr(other)
+    return bool(one == other)
+
+
+def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first key that only one of two states has, or that they hold differently."""
+    for key in {**one, **other}:
+        if key not in one or key not in other or not same(one[key], other[key]):
+            return key
+    return None
