@@ -1,0 +1,74 @@
+"""Models: one request in, one response out.
+
+    model = chat("openai/gpt-4.1-mini")
+    response = await model.complete(Request((user("Hello"),)))
+
+Everything but `chat` is loaded when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Not lazy: the function has the name of its module, and has to be bound after it.
+from msgflow.models.chat import chat
+
+if TYPE_CHECKING:
+    from msgflow.models.local import LocalChat
+    from msgflow.models.openai_chat import OpenAIChat
+    from msgflow.models.protocol import Model, Profile
+    from msgflow.models.providers import PROVIDERS, Provider
+    from msgflow.models.retry import Retried
+    from msgflow.models.schema_tools import SchemaTools
+    from msgflow.models.scripted import ScriptedModel
+    from msgflow.models.transport import Answer, Incoming, Transport
+    from msgflow.models.transport_aiohttp import AiohttpTransport
+    from msgflow.models.transport_httpx import HttpxTransport
+    from msgflow.models.with_settings import WithSettings
+
+__all__ = [
+    "PROVIDERS",
+    "AiohttpTransport",
+    "Answer",
+    "HttpxTransport",
+    "Incoming",
+    "LocalChat",
+    "Model",
+    "OpenAIChat",
+    "Profile",
+    "Provider",
+    "Retried",
+    "SchemaTools",
+    "ScriptedModel",
+    "Transport",
+    "WithSettings",
+    "chat",
+]
+
+_lazy = {
+    "PROVIDERS": "providers",
+    "AiohttpTransport": "transport_aiohttp",
+    "Answer": "transport",
+    "HttpxTransport": "transport_httpx",
+    "Incoming": "transport",
+    "LocalChat": "local",
+    "Model": "protocol",
+    "OpenAIChat": "openai_chat",
+    "Profile": "protocol",
+    "Provider": "providers",
+    "Retried": "retry",
+    "SchemaTools": "schema_tools",
+    "ScriptedModel": "scripted",
+    "Transport": "transport",
+    "WithSettings": "with_settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _lazy:
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_lazy[name]}"), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
