@@ -1,0 +1,47 @@
+"""A module that has a model: the model's name is state, so the model can be swapped like a prompt."""
+
+from typing import Any, Self
+
+from msgflow.models import Model, chat
+from msgflow.nn.module import Module
+
+
+class _Models(dict[str, Model]):
+    """Models by name. Copies of a module share them; a pickled one finds its models by name again."""
+
+    def __deepcopy__(self, memo: object) -> "_Models":
+        return _Models(self)
+
+    def __reduce__(self) -> tuple[type["_Models"], tuple[()]]:
+        return _Models, ()
+
+
+class ModelBuffer(Module):
+    """Keeps "provider/model" in the buffer `model`, and the objects that such names stand for beside it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self.__dict__["_models"] = _Models()
+        return self
+
+    def _buffer_value(self, name: str, value: Any) -> Any:
+        """A model object is known by its name from here on; a name must be one that can be resolved."""
+        if name != "model":
+            return super()._buffer_value(name, value)
+        if isinstance(value, str):
+            self._model(str(value))
+            return str(value)
+        if not isinstance(getattr(value, "spec", None), str):
+            raise TypeError(f"a model is 'provider/model' or a Model object, not {type(value).__name__}")
+        self._models[value.spec] = value
+        return value.spec
+
+    def resolve_model(self) -> Model:
+        """The model that the buffer names now."""
+        return self._model(self.model)
+
+    def _model(self, spec: str) -> Model:
+        models: _Models = self._models
+        if spec not in models:
+            models[spec] = chat(spec)
+        return models[spec]

@@ -1,0 +1,384 @@
+"""Module: a node of the tree that a workflow is."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from inspect import iscoroutinefunction
+from typing import Any, Self, TypeVar
+
+from msgflow._bridge import current_flow, in_flow, in_thread, wait
+from msgflow._frozen import NotJson, freeze, thaw
+from msgflow._version_clock import Cell, publish
+from msgflow.nn import state_dict as _state
+from msgflow.nn.hooks import Hook, HookTable, RemovableHandle, all_hooks, all_pre_hooks, run_with_hooks
+from msgflow.nn.parameter import Parameter
+from msgflow.nn.recording import record_call
+from msgflow.nn.tree_repr import tree_repr
+from msgflow.trace import names, tracer
+
+T = TypeVar("T")
+
+# How a list, a tuple or a dict of modules is registered when it is assigned; containers.py fills it.
+wrappers: dict[type, Callable[[Any], "Module"]] = {}
+
+
+class Module:
+    """A step of a workflow, with its own prompts (parameters), constants (buffers) and submodules.
+
+    Subclasses write `def forward`, `async def aforward`, or both; users call `module(...)` or
+    `await module.acall(...)`, at any nesting. `blocking = True` says that `forward` really blocks its thread.
+    """
+
+    blocking = False
+    training: bool
+    _is_plain, _is_async = True, False
+    _names_are_attributes = True
+    _parameters: dict[str, Parameter]
+    _buffers: dict[str, Cell]
+    _non_persistent: set[str]
+    _modules: dict[str, "Module"]
+    _forward_pre_hooks: HookTable
+    _forward_hooks: HookTable
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Here and not in __init__, so that a subclass that forgets super().__init__() works.
+        self = super().__new__(cls)
+        self.__dict__.update(
+            _parameters={},
+            _buffers={},
+            _non_persistent=set(),
+            _modules={},
+            _forward_pre_hooks=HookTable(),
+            _forward_hooks=HookTable(),
+            training=True,
+        )
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if iscoroutinefunction(cls.forward):
+            raise TypeError(f"{cls.__name__}.forward is `async def`; name it `aforward`, and both doors will work")
+        # The class that wrote one of the two last decides for both doors, so that a new `forward` is not passed over
+        # in favour of an inherited `aforward`, nor the other way round.
+        writer = next(owner for owner in cls.__mro__ if "forward" in vars(owner) or "aforward" in vars(owner))
+        if writer is not Module:
+            cls._is_plain, cls._is_async = "forward" in vars(writer), "aforward" in vars(writer)
+
+    # --- calling ---------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if type(self).aforward is Module.aforward:
+            raise NotImplementedError(
+                f"{type(self).__name__} has neither `def forward` nor `async def aforward`; write one of them"
+            )
+        return wait(self.aforward(*args, **kwargs))
+
+    async def aforward(self, *args: Any, **kwargs: Any) -> Any:
+        return await in_flow(self.forward, args, kwargs)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if tracer() is None and not (self._forward_pre_hooks or self._forward_hooks or all_hooks or all_pre_hooks):
+            return self._run(args, kwargs)
+        return self._enter(self._run, args, kwargs)
+
+    def _enter(self, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run this module's work as a call of it: inside its span, between its hooks."""
+        active = tracer()
+        if active is not None:
+            return record_call(active, self, run, args, kwargs)
+        return run_with_hooks(self, run, args, kwargs)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """As `module(...)`, for async code: what has to be waited for suspends this task and blocks nobody."""
+        return await in_flow(self, args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        flow = current_flow()
+        if flow is None:
+            return self.forward(*args, **kwargs) if self._is_plain else wait(self.aforward(*args, **kwargs))
+        outer = flow.enter(self)
+        try:
+            if self._is_async:
+                return flow.wait(self.aforward(*args, **kwargs))
+            if self.blocking:
+                return flow.wait(in_thread(self.forward, *args, **kwargs))
+            return self.forward(*args, **kwargs)
+        finally:
+            flow.leave(outer)
+
+    def _span_start(self) -> tuple[str, str, dict[str, Any]]:
+        """The operation ("" for a plain step), the name and the first attributes of this module's spans."""
+        name = type(self).__name__
+        return "", name, {names.MODULE: name}
+
+    def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False) -> RemovableHandle:
+        """Before each call: `hook(module, args, kwargs)` returns None or `(args, kwargs)`."""
+        return self._forward_pre_hooks.register(hook, prepend=prepend)
+
+    def register_forward_hook(self, hook: Hook, *, prepend: bool = False, always_call: bool = False) -> RemovableHandle:
+        """After each call: `hook(module, args, kwargs, output)` returns None or a new output.
+
+        `always_call` runs it after a failure, too, with None as output where there is none.
+        """
+        return self._forward_hooks.register(hook, prepend=prepend, always_call=always_call)
+
+    # --- attributes ------------------------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        tables = self.__dict__
+        if name in tables["_parameters"]:
+            return tables["_parameters"][name].cell.value
+        if name in tables["_modules"]:
+            return tables["_modules"][name]
+        if name in tables["_buffers"]:
+            return tables["_buffers"][name].value
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        elif isinstance(value, Parameter):
+            self.register_parameter(name, value)
+        elif isinstance(value, Module):
+            self.register_module(name, value)
+        elif name in self._parameters:
+            self._parameters[name].data = value
+        elif name in self._buffers:
+            publish([(self._buffers[name], self._buffer_value(name, value))])
+        elif type(value) in wrappers and _holds_modules(name, value):
+            self.register_module(name, wrappers[type(value)](value))
+        else:
+            self._forget(name)
+            object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _tool_function(self) -> Callable[..., Any]:
+        """What describes this module as a tool of an agent: its name, docstring and parameters."""
+        return self.aforward if self._is_async else self.forward
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_digest"}
+
+    def _forget(self, name: str) -> bool:
+        """Take a name out of every table."""
+        found = [table.pop(name) for table in (self._parameters, self._buffers, self._modules) if name in table]
+        self._non_persistent.discard(name)
+        if found:
+            publish()
+        return bool(found)
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a name is text, not {type(name).__name__}")
+        if not name or "." in name:
+            raise KeyError(f"{name!r} cannot name a part of a module: give a name that is not empty and has no dots")
+        if name in _own_names or (self._names_are_attributes and hasattr(type(self), name)):
+            raise KeyError(f"{name!r} is an attribute of the class {type(self).__name__}; take another name")
+
+    def _register(self, table: dict[str, T], name: str, value: T) -> None:
+        self._check_name(name)
+        if name not in table:
+            self._forget(name)
+        self.__dict__.pop(name, None)
+        table[name] = value
+        publish()
+
+    def register_parameter(self, name: str, param: Parameter) -> None:
+        """What `self.name = Parameter(...)` does."""
+        if not isinstance(param, Parameter):
+            raise TypeError(f"{name!r} is of type {type(param).__name__}; wrap the value in nn.Parameter(...)")
+        self._register(self._parameters, name, param)
+
+    def register_buffer(self, name: str, value: Any, *, persistent: bool = True) -> None:
+        """A constant that is saved but not optimised; `persistent=False` keeps it out of the state dict.
+
+        Raises TypeError for a value that no state file can hold.
+        """
+        self._register(self._buffers, name, Cell(self._buffer_value(name, value)))
+        if persistent:
+            self._non_persistent.discard(name)
+        else:
+            self._non_persistent.add(name)
+
+    def _buffer_value(self, name: str, value: Any) -> Any:
+        try:
+            return freeze(value, f"the buffer {name!r}")
+        except NotJson as error:
+            raise TypeError(f"{type(self).__name__}: {error}") from None
+
+    def register_module(self, name: str, module: "Module") -> None:
+        """What `self.name = module` does."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{name!r} is of type {type(module).__name__}, not a Module")
+        self._register(self._modules, name, module)
+
+    add_module = register_module
+
+    # --- the tree --------------------------------------------------------------------------------------------------
+
+    def named_modules(
+        self, memo: set["Module"] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, "Module"]]:
+        """This module and all below it, parents first; a shared one once, under its first name."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
+
+    def modules(self) -> Iterator["Module"]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def children(self) -> Iterator["Module"]:
+        return (module for _, module in self.named_children())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with dotted names, own first; a shared one once, under its first name."""
+        seen: set[Parameter] = set()
+        for path, module in self._walk(prefix, recurse, remove_duplicate):
+            for name, parameter in module._parameters.items():
+                if parameter not in seen:
+                    if remove_duplicate:
+                        seen.add(parameter)
+                    yield _join(path, name), parameter
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        """Buffers with dotted names, persistent or not, own first."""
+        for path, module in self._walk(prefix, recurse, remove_duplicate):
+            for name, cell in module._buffers.items():
+                yield _join(path, name), thaw(cell.value)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Any]:
+        return (value for _, value in self.named_buffers(recurse=recurse))
+
+    def _walk(self, prefix: str, recurse: bool, remove_duplicate: bool = True) -> Iterator[tuple[str, "Module"]]:
+        return self.named_modules(None, prefix, remove_duplicate) if recurse else iter([(prefix, self)])
+
+    def get_submodule(self, target: str) -> "Module":
+        """The module at a dotted path; "" is this one. Raises AttributeError that names the part that is missing."""
+        module = self
+        for name in target.split(".") if target else ():
+            if name not in module._modules:
+                known = ", ".join(module._modules) or "none"
+                raise AttributeError(
+                    f"{type(module).__name__} has no submodule {name!r} of {target!r}; it has: {known}"
+                )
+            module = module._modules[name]
+        return module
+
+    def set_submodule(self, target: str, module: "Module") -> None:
+        """Put a module at a dotted path whose parent exists."""
+        parent, _, name = target.rpartition(".")
+        self.get_submodule(parent).register_module(name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        path, _, name = target.rpartition(".")
+        table = self.get_submodule(path)._parameters
+        if name not in table:
+            raise AttributeError(
+                f"{type(self).__name__} has no parameter {target!r}; it has: {', '.join(table) or 'none'}"
+            )
+        return table[name]
+
+    def get_buffer(self, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        table = self.get_submodule(path)._buffers
+        if name not in table:
+            raise AttributeError(
+                f"{type(self).__name__} has no buffer {target!r}; it has: {', '.join(table) or 'none'}"
+            )
+        return thaw(table[name].value)
+
+    def apply(self, fn: Callable[["Module"], None]) -> Self:
+        """Call `fn` on every module below and then on this one."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        if not isinstance(mode, bool):
+            raise TypeError(f"train(mode) takes True or False, not {mode!r}")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def state_dict(self, prefix: str = "") -> dict[str, Any]:
+        """All saved values by dotted key: own parameters, own buffers, then children. Copies throughout."""
+        return _state.collect(self, prefix)
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> _state.LoadReport:
+        """Check every key and kind, then publish all values at once.
+
+        Raises StateDictError, with every problem and before any change; `strict=False` loads what fits and
+        reports the rest.
+        """
+        return _state.load(self, state, strict)
+
+    def digest(self) -> str:
+        """A hash of the state, 16 hex digits: equal states have equal digests, in any process."""
+        return _state.digest(self)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows of this module beside its name and children."""
+        return ""
+
+    def __repr__(self) -> str:
+        return tree_repr(self)
+
+
+# What each module keeps itself, beside what it is given.
+_own_names = {*Module.__annotations__, "_digest"}
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _holds_modules(name: str, value: Any) -> bool:
+    items = list(value.values() if isinstance(value, dict) else value)
+    modules = sum(isinstance(item, Module) for item in items)
+    if 0 < modules < len(items):
+        warnings.warn(
+            f"{name!r} mixes Modules with other values, so its modules are not registered: they are in no state dict. "
+            "Use nn.ModuleList or nn.ModuleDict for them.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return 0 < modules == len(items)
