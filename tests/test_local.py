@@ -62,9 +62,7 @@ class BrokenEngine:
 
     @staticmethod
     def CommonParams():
-        return SimpleNamespace(
-            model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace()
-        )
+        return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace())
 
     @staticmethod
     def Server(params):

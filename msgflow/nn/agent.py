@@ -10,25 +10,25 @@ from msgflow._stream import Stream
 from msgflow.errors import MaxTurnsError, OutputError, ToolArgumentsError
 from msgflow.messages import (
     ChatMessage,
+    ImagePart,
     Part,
     Request,
+    TextPart,
     ToolCall,
     ToolFinished,
     ToolStarted,
     Usage,
-    as_settings,
     system,
     tool_answer,
     user,
 )
 from msgflow.models import Model
-from msgflow.nn.asking import Emit, ask, describe_usage, output_schema
-from msgflow.nn.containers import ModuleDict
+from msgflow.nn.asking import Emit, ask, output_schema, usage_attributes
 from msgflow.nn.model_buffer import ModelBuffer
 from msgflow.nn.module import Module
 from msgflow.nn.parameter import Parameter
 from msgflow.nn.prompt import prompt_version, render
-from msgflow.nn.tool import Tool, as_tool
+from msgflow.nn.tool import Tool, ToolDict, as_tool
 from msgflow.schema import OutputType, signature_of
 from msgflow.trace import current_span, names, tracer
 
@@ -74,11 +74,13 @@ class Agent(ModelBuffer):
             raise ValueError(f"max_turns is {max_turns}; an agent needs at least one turn to answer")
         self.name, self.description = name, description
         self.max_turns, self.output_retries = max_turns, output_retries
+        if not isinstance(instructions, str):
+            raise TypeError(f"instructions are text, not {type(instructions).__name__}")
         self._output = OutputType(signature_of(output) if isinstance(output, str) else output)
         self.register_parameter("instructions", Parameter(instructions, "system_prompt"))
         self.register_buffer("model", model)
-        self.register_buffer("settings", as_settings(settings or {}))
-        self.tools = ModuleDict(_by_name(as_tool(tool) for tool in tools))
+        self.register_buffer("settings", settings or {})
+        self.tools = ToolDict(_by_name(as_tool(tool) for tool in tools))
 
     async def aforward(
         self,
@@ -87,7 +89,10 @@ class Agent(ModelBuffer):
         vars: Mapping[str, Any] | None = None,
         messages: Iterable[ChatMessage] = (),
     ) -> Any:
-        """The output for a task. `vars` fill `{{ name }}` in the instructions; `messages` came before the task."""
+        """The output for a task. `vars` fill `{{ name }}` in the instructions; `messages` came before the task.
+
+        These may be the messages of an earlier Result: the instructions of now stand in for those of then.
+        """
         return (await self._converse(task, vars=vars, messages=messages)).output
 
     def run(
@@ -137,13 +142,15 @@ class Agent(ModelBuffer):
         messages: Iterable[ChatMessage] = (),
         emit: Emit | None = None,
     ) -> Result:
-        model, wording = self.resolve_model(), self.instructions
-        said = (*([system(render(wording, vars))] if wording else ()), *messages, user(_content(task)))
+        model, wording = self.resolve_model(), str(self.instructions)
+        said = (*_opening(render(wording, vars), messages), user(_content(task)))
         request = Request(said, self._tool_specs(), output_schema(self._output), self.settings)
         usage, mistakes = Usage(), 0
         for turn in range(1, self.max_turns + 1):
             response = await ask(model, request, f"{self.name}.instructions", wording, emit)
             usage += response.usage
+            if tracer() is not None:  # here and not at the end, because a run that fails has spent its tokens, too
+                current_span().set_attributes(usage_attributes(usage))
             said = (*request.messages, response.message)
             if response.tool_calls:
                 said += await self._run_tools(response.tool_calls, emit)
@@ -152,12 +159,10 @@ class Agent(ModelBuffer):
                     output = self._output.parse(response.text)
                 except OutputError as error:
                     mistakes += 1
-                    if mistakes > self.output_retries:
+                    if mistakes > self.output_retries or turn == self.max_turns:
                         raise
                     said += (user(f"That was not a valid answer: {error}"),)
                 else:
-                    if tracer() is not None:
-                        describe_usage(current_span(), usage)
                     return Result(output, said, usage, turn)
             request = replace(request, messages=said)
         raise MaxTurnsError(self.name, self.max_turns)
@@ -183,14 +188,15 @@ class Agent(ModelBuffer):
         return tool_answer(call, text)
 
     def _tool_specs(self) -> tuple[Any, ...]:
-        return tuple(tool.spec() for tool in self.tools.values()) if len(self.tools) else ()
+        return tuple(tool.spec() for tool in self.tools.values())
 
     def _span_start(self) -> tuple[str, str, dict[str, Any]]:
         start = {
             names.OPERATION: "invoke_agent",
             names.AGENT_NAME: self.name,
             names.PROMPT_NAME: f"{self.name}.instructions",
-            names.PROMPT_VERSION: prompt_version(self.instructions),
+            names.PROMPT_VERSION: prompt_version(str(self.instructions)),
+            names.REQUEST_MODEL: self.model.partition("/")[2],
         }
         if self.description:
             start[names.AGENT_DESCRIPTION] = self.description
@@ -200,7 +206,7 @@ class Agent(ModelBuffer):
         async def agent(task: str) -> Any:
             raise NotImplementedError  # only its signature is used
 
-        agent.__name__, agent.__doc__ = self.name, self.description
+        agent.__doc__ = self.description
         return agent
 
     def extra_repr(self) -> str:
@@ -218,9 +224,19 @@ def _by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
     return named
 
 
+def _opening(instructions: str, messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
+    before = tuple(messages)
+    for message in before:
+        if not isinstance(message, ChatMessage):
+            raise TypeError(f"messages are ChatMessages, such as those of a Result, not {type(message).__name__}")
+    if not instructions:
+        return before
+    return system(instructions), *(before[1:] if before and before[0].role == "system" else before)
+
+
 def _content(task: Any) -> str | tuple[Part, ...]:
     if isinstance(task, str):
-        return str(task)
-    if isinstance(task, tuple) and task:
+        return str.__str__(task)
+    if isinstance(task, tuple) and task and all(isinstance(part, TextPart | ImagePart) for part in task):
         return task
-    raise TypeError(f"a task is text, or a tuple of message parts, not {type(task).__name__}")
+    raise TypeError(f"a task is text, or a tuple of TextPart and ImagePart, not {task!r:.80}")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgflow._frozen import freeze
 from msgflow.errors import BadModelResponse
 from msgflow.messages import Finished, OutputSchema, Request, Response, TextDelta, Usage
 from msgflow.nn.prompt import prompt_version
@@ -12,8 +13,6 @@ from msgflow.schema import OutputType
 from msgflow.trace import Recording, captured, names, request_content, response_content, tracer
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
-
     from msgflow.models.protocol import Model
 
 Emit: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -42,7 +41,7 @@ async def ask(model: "Model", request: Request, prompt_name: str, prompt: str, e
             span.set_attributes(request_content(request))
         response = await _answer(model, request, emit)
         if span.is_recording():
-            _describe(span, response)
+            span.set_attributes(_description(response))
         return response
 
 
@@ -68,37 +67,39 @@ async def _iterated(events: Any) -> Any:
         yield event
 
 
-def _describe(span: "Span", response: Response) -> None:
-    span.set_attribute(names.FINISH_REASONS, (response.finish_reason,))
+def _description(response: Response) -> dict[str, Any]:
+    facts = {names.FINISH_REASONS: (response.finish_reason,), **usage_attributes(response.usage)}
     if response.model:
-        span.set_attribute(names.RESPONSE_MODEL, response.model)
+        facts[names.RESPONSE_MODEL] = response.model
     if response.id:
-        span.set_attribute(names.RESPONSE_ID, response.id)
-    describe_usage(span, response.usage)
-    if captured():
-        span.set_attributes(response_content(response))
+        facts[names.RESPONSE_ID] = response.id
+    return {**facts, **response_content(response)} if captured() else facts
 
 
-def describe_usage(span: "Span", usage: Usage) -> None:
-    span.set_attribute(names.INPUT_TOKENS, usage.input)
-    span.set_attribute(names.OUTPUT_TOKENS, usage.output)
+def usage_attributes(usage: Usage) -> dict[str, Any]:
+    spent = {names.INPUT_TOKENS: usage.input, names.OUTPUT_TOKENS: usage.output}
     if usage.cached_input:
-        span.set_attribute(names.CACHED_TOKENS, usage.cached_input)
+        spent[names.CACHED_TOKENS] = usage.cached_input
     if usage.reasoning:
-        span.set_attribute(names.REASONING_TOKENS, usage.reasoning)
+        spent[names.REASONING_TOKENS] = usage.reasoning
+    return spent
 
 
 def output_schema(output: OutputType) -> OutputSchema | None:
     """What a request says of the answer; None for text."""
-    return None if output.schema is None else OutputSchema(output.name, output.schema)
+    # A deep copy of a module has a schema that is no longer frozen.
+    return None if output.schema is None else OutputSchema(output.name, freeze(output.schema))
 
 
 def as_text(value: Any) -> str:
-    """A tool's or step's result as a model reads it: text as it is, everything else as JSON."""
+    """A tool's or step's result as a model reads it: text as it is, everything else as JSON or, failing that, `str`."""
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # of an Enum of text its value
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
-    from pydantic_core import to_json
+    from pydantic_core import PydanticSerializationError, to_json
 
-    return to_json(value, fallback=str, inf_nan_mode="strings").decode()
+    try:
+        return to_json(value, fallback=str, inf_nan_mode="strings").decode()
+    except PydanticSerializationError:  # bytes that are no text, half a surrogate pair, a list inside of itself
+        return str(value)

@@ -1,7 +1,9 @@
 """A module that has a model: the model's name is state, so the model can be swapped like a prompt."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
+from msgflow.messages import as_settings
 from msgflow.models import Model, chat
 from msgflow.nn.module import Module
 
@@ -17,7 +19,10 @@ class _Models(dict[str, Model]):
 
 
 class ModelBuffer(Module):
-    """Keeps "provider/model" in the buffer `model`, and the objects that such names stand for beside it."""
+    """Keeps "provider/model" in the buffer `model`, and the objects that such names stand for beside it.
+
+    The buffer `settings` holds what goes with each request to it.
+    """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -26,15 +31,18 @@ class ModelBuffer(Module):
 
     def _buffer_value(self, name: str, value: Any) -> Any:
         """A model object is known by its name from here on; a name must be one that can be resolved."""
+        if name == "settings":
+            if not isinstance(value, Mapping):
+                raise TypeError(f"settings are a dict such as {{'temperature': 0}}, not {value!r:.80}")
+            return as_settings(value)
         if name != "model":
             return super()._buffer_value(name, value)
         if isinstance(value, str):
             self._model(str(value))
             return str(value)
-        if not isinstance(getattr(value, "spec", None), str):
-            raise TypeError(f"a model is 'provider/model' or a Model object, not {type(value).__name__}")
-        self._models[value.spec] = value
-        return value.spec
+        model = chat(value)
+        self._models[model.spec] = model
+        return model.spec
 
     def resolve_model(self) -> Model:
         """The model that the buffer names now."""

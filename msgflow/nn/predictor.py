@@ -1,12 +1,13 @@
 """Predictor: one typed call, of a model by a signature or of an estimator by its `predict`."""
 
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from msgflow._leaf import call_leaf
 from msgflow.errors import OutputError
-from msgflow.messages import ChatMessage, Request, as_settings, assistant, system, user
+from msgflow.messages import ChatMessage, Request, assistant, system, user
 from msgflow.models import Model
 from msgflow.nn.asking import as_text, ask, output_schema
 from msgflow.nn.model_buffer import ModelBuffer
@@ -68,24 +69,24 @@ class SignaturePredictor(ModelBuffer, Predictor):
         wording = self.signature.instructions or _instructions(self.signature)
         wording = wording if instructions is None else instructions
         self.register_parameter("instructions", Parameter(wording, "system_prompt"))
-        self.register_parameter("examples", Parameter(_complete(self.signature, examples or []), "few_shot_examples"))
+        self.register_parameter("examples", Examples(examples or [], "few_shot_examples", signature=self.signature))
         self.register_buffer("model", model)
-        self.register_buffer("settings", as_settings(settings or {}))
+        self.register_buffer("settings", settings or {})
 
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         inputs = self._inputs(args, kwargs)
-        said = (system(self._system()), *self._turns(), user(_fields(inputs)))
-        model = self.resolve_model()
-        for mistakes in range(self.output_retries + 1):
+        said = (*self._opening(), *self._turns(), user(_fields(inputs)))
+        model, retries = self.resolve_model(), self.output_retries
+        while True:
             request = Request(said, (), output_schema(self._output), self.settings)
-            response = await ask(model, request, f"{self.name}.instructions", self.instructions)
+            response = await ask(model, request, f"{self.name}.instructions", str(self.instructions))
             try:
                 return self._output.parse(response.text)
             except OutputError as error:
-                if mistakes == self.output_retries:
+                retries -= 1
+                if retries < 0:
                     raise
                 said += (response.message, user(f"That was not a valid answer: {error}"))
-        raise AssertionError("the last round returns or raises")
 
     def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         names = [field.name for field in self.signature.inputs]
@@ -101,13 +102,14 @@ class SignaturePredictor(ModelBuffer, Predictor):
             raise TypeError(f"{self.name} takes the inputs {', '.join(names) or '(none)'}: {'; '.join(wrong)}")
         return {name: inputs[name] for name in names}
 
-    def _system(self) -> str:
+    def _opening(self) -> list[ChatMessage]:
         described = [
             f"- {field.name}: {field.description}"
             for field in (*self.signature.inputs, *self.signature.outputs)
             if field.description
         ]
-        return "\n".join([self.instructions, *(["", "Fields:", *described] if described else [])])
+        text = "\n".join([self.instructions, *(["", "Fields:", *described] if described else [])]).strip()
+        return [system(text)] if text else []
 
     def _turns(self) -> list[ChatMessage]:
         turns = []
@@ -117,8 +119,22 @@ class SignaturePredictor(ModelBuffer, Predictor):
             turns.append(assistant(json.dumps(outputs, ensure_ascii=False)))
         return turns
 
+    def _tool_function(self) -> Callable[..., Any]:
+        def predict(**inputs: Any) -> Any:
+            raise NotImplementedError  # only its signature is used
+
+        fields = [f":param {field.name}: {field.description}" for field in self.signature.inputs]
+        predict.__doc__ = "\n".join([self.instructions, "", *fields])
+        predict.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, annotation=field.type)
+                for field in self.signature.inputs
+            ]
+        )
+        return predict
+
     def extra_repr(self) -> str:
-        return f"{self.signature}, model={self.model!r}"
+        return f"{_shown(self.signature)!r}, model={self.model!r}"
 
 
 class EstimatorPredictor(Predictor):
@@ -138,8 +154,46 @@ class EstimatorPredictor(Predictor):
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         return await call_leaf(self.estimator.predict, *args, **kwargs)
 
+    def _tool_function(self) -> Callable[..., Any]:
+        predict: Callable[..., Any] = self.estimator.predict
+        return predict
+
     def extra_repr(self) -> str:
         return type(self.estimator).__name__
+
+
+class Examples(Parameter):
+    """Few-shot examples: a list of dicts, each with all inputs and outputs of a signature.
+
+    Raises ValueError for others, when they are given and when they are swapped in.
+    """
+
+    __slots__ = ("signature",)
+
+    def __init__(self, data: Any, spec: str | None = None, *, signature: SignatureSpec, **options: Any) -> None:
+        self.signature = signature
+        super().__init__(data, spec, **options)
+
+    def prepare(self, data: Any, where: str = "examples") -> Any:
+        names = [field.name for field in (*self.signature.inputs, *self.signature.outputs)]
+        examples = super().prepare(data, where)
+        if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
+            raise TypeError("examples are a list of dicts")
+        for number, example in enumerate(examples):
+            missing = [name for name in names if name not in example]
+            if missing:
+                raise ValueError(f"example {number} lacks {', '.join(missing)}; each has all inputs and outputs")
+        return examples
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {"signature": self.signature, "requires_grad": self.requires_grad}
+        return _rebuild_examples, (self.data, self.spec, options, self.grad)
+
+
+def _rebuild_examples(data: Any, spec: str | None, options: dict[str, Any], grad: Any) -> Examples:
+    examples = Examples(data, spec, **options)
+    examples.grad = grad
+    return examples
 
 
 def _instructions(signature: SignatureSpec) -> str:
@@ -152,10 +206,6 @@ def _fields(values: Mapping[str, Any]) -> str:
     return "\n\n".join(f"{name}: {as_text(value)}" for name, value in values.items())
 
 
-def _complete(signature: SignatureSpec, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = [field.name for field in (*signature.inputs, *signature.outputs)]
-    for number, example in enumerate(examples):
-        missing = [name for name in names if name not in example]
-        if missing:
-            raise ValueError(f"example {number} lacks {', '.join(missing)}; every example has all inputs and outputs")
-    return examples
+def _shown(signature: SignatureSpec) -> str:
+    sides = [", ".join(field.name for field in side) for side in (signature.inputs, signature.outputs)]
+    return " -> ".join(sides).strip()

@@ -7,6 +7,8 @@ OpenTelemetry itself is imported by whoever listens, never by us before.
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from msgflow.trace import names
@@ -50,11 +52,26 @@ def tracer() -> "Tracer | None":
     return listener.tracer if provider is listener.provider else listener.follow(provider)
 
 
+@cache
+def _api() -> SimpleNamespace:
+    """What is used of OpenTelemetry, looked up once: an import statement costs a microsecond each time."""
+    from opentelemetry import context, trace
+
+    return SimpleNamespace(
+        attach=context.attach,
+        detach=context.detach,
+        get_current=context.get_current,
+        get_current_span=trace.get_current_span,
+        set_span_in_context=trace.set_span_in_context,
+        client=trace.SpanKind.CLIENT,
+        internal=trace.SpanKind.INTERNAL,
+    )
+
+
 def current_span() -> "Span":
     """The innermost open span; only for code that knows that somebody listens."""
-    from opentelemetry.trace import get_current_span
-
-    return get_current_span()
+    span: Span = _api().get_current_span()
+    return span
 
 
 class Recording:
@@ -66,18 +83,15 @@ class Recording:
         self._tracer, self._name, self._attributes, self._client = tracer, name, attributes, client
 
     def __enter__(self) -> "Span":
-        from opentelemetry.context import attach
-        from opentelemetry.trace import SpanKind, set_span_in_context
-
-        kind = SpanKind.CLIENT if self._client else SpanKind.INTERNAL
-        self._span = self._tracer.start_span(self._name, kind=kind, attributes=self._attributes)
-        self._token = attach(set_span_in_context(self._span))
+        api = _api()
+        context = api.get_current()
+        kind = api.client if self._client else api.internal
+        self._span = self._tracer.start_span(self._name, context, kind, self._attributes)
+        self._token = api.attach(api.set_span_in_context(self._span, context))
         return self._span
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from opentelemetry.context import detach
-
-        detach(self._token)
+        _api().detach(self._token)
         if error is not None:
             mark_failed(self._span, error)
         self._span.end()

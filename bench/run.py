@@ -1,0 +1,21 @@
+"""All benchmarks, as Markdown: `make bench`. One of them alone: `python -m bench.chat_calls`."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench import chat_calls, module_calls, start_up  # the folder is not installed
+
+TITLES = {
+    module_calls: "A module's call",
+    start_up: "Start-up",
+    chat_calls: "A chat call, against a stub that answers at once",
+}
+
+if __name__ == "__main__":
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for benchmark, title in TITLES.items():
+        print(f"\n## {title}\n", *benchmark.main(), sep="\n", flush=True)
