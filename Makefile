@@ -24,7 +24,7 @@ bench: $(VENV)/.dev
 	$(BIN)/msgflow models pull smollm2
 	$(BIN)/python bench/run.py
 
-docs: $(VENV)/.docs
+docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict
 
 clean:
@@ -41,7 +41,3 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
 	touch $@ $(VENV)/.demo
-
-$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	touch $@
