@@ -24,8 +24,8 @@ import asyncio
 import atexit
 import contextvars
 import os
+import sys
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -33,6 +33,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from inspect import iscoroutine
 from queue import Empty, SimpleQueue
+from time import monotonic
 from types import coroutine
 from typing import Any, TypeVar, cast
 
@@ -42,6 +43,7 @@ from msgflow.errors import BridgeError
 
 T = TypeVar("T")
 
+EAGER = sys.version_info >= (3, 12)  # whether asyncio can start tasks eagerly
 DONE = object()  # what a Flow switches out when its call has ended
 HELD_LIMIT_S = 1.0
 IDLE_THREAD_S = 10.0
@@ -84,27 +86,23 @@ class Flow(greenlet):
         finally:
             del error  # else its traceback and this frame would hold each other
 
-    def enter(self, owner: object) -> object:
+    def hand_over(self, owner: object) -> object:
         """From here on code of `owner` runs; returns whose code did."""
-        self.lap()
-        outer, self.holder = self.holder, owner
+        now, outer = monotonic(), self.holder
+        if now - self.since > HELD_LIMIT_S:
+            self.warn(now)
+        self.since, self.holder = now, owner
         return outer
 
-    def leave(self, outer: object) -> None:
-        self.lap()
-        self.holder = outer
-
-    def lap(self) -> None:
-        """End a stretch without suspension, and warn where it held up every other task on the loop."""
-        now = time.monotonic()
-        held, self.since = now - self.since, now
-        if held > HELD_LIMIT_S and self.holder is not None:
+    def warn(self, now: float) -> None:
+        """Say whose code has held up every other task on the loop."""
+        if self.holder is not None:
             name = type(self.holder).__name__
             warnings.warn(
-                f"{name}.forward held the event loop for {held:.1f} s, and nothing else ran meanwhile. Set "
+                f"{name}.forward held the event loop for {now - self.since:.1f} s, and nothing else ran meanwhile. Set "
                 f"`blocking = True` on {name} to run it in a worker thread, or write it as `async def aforward`.",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -112,14 +110,16 @@ class Flow(greenlet):
         try:
             wish = work.send(None)
             while True:
-                self.lap()
+                now = monotonic()
+                if now - self.since > HELD_LIMIT_S:
+                    self.warn(now)
                 try:
                     answer = self.parent.switch(wish)
                 except BaseException as error:
-                    self.since = time.monotonic()
+                    self.since = monotonic()
                     wish = work.throw(error)
                 else:
-                    self.since = time.monotonic()
+                    self.since = monotonic()
                     wish = work.send(answer)
         except StopIteration as stop:
             return cast(T, stop.value)
@@ -142,7 +142,7 @@ def current_flow() -> Flow | None:
     switching that greenlet out would suspend the wrong task. So the task has to match as well.
     """
     flow = getcurrent()
-    return flow if type(flow) is Flow and flow.task is asyncio.current_task() else None
+    return flow if type(flow) is Flow and (not EAGER or flow.task is asyncio.current_task()) else None
 
 
 @coroutine
@@ -155,7 +155,7 @@ def in_flow(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
         raise BridgeError("acall was awaited outside of a task; use asyncio.run, or `module(x)` in plain code")
     idle = _idle.flows
     flow = idle.pop() if idle else Flow()
-    flow.task, flow.work, flow.holder, flow.since = task, (function, args, kwargs), None, time.monotonic()
+    flow.task, flow.work, flow.holder, flow.since = task, (function, args, kwargs), None, monotonic()
     # One Context for the task and its Flow: a variable set in either is seen in both, as in any coroutine.
     flow.parent = getcurrent()
     flow.gr_context = flow.parent.gr_context

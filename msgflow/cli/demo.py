@@ -50,7 +50,7 @@ def run(chosen: argparse.Namespace) -> None:
     start = time.perf_counter()
     folder = own_docs() if chosen.docs is None else chosen.docs
     passages = passages_of(folder)
-    print(f"docs:     {folder.name}, {len(passages)} passages")
+    print(f"docs:     {folder.resolve().name}, {len(passages)} passages")
     workflow = AnswerFromDocs(BM25(passages), chosen.model)
     with trace.configure(exporter="memory", service_name="msgflow demo") as tracing:
         ask(workflow, chosen.ask)
@@ -76,4 +76,5 @@ def passages_of(folder: Path) -> list[Document]:
 def own_docs() -> Path:
     """The docs of msgflow: inside the installed package, or beside it in a checkout."""
     package = Path(msgflow.__file__).parent
-    return next(folder for folder in (package / "_docs", package.parent / "docs") if folder.is_dir())
+    installed = package / "_docs"
+    return installed if installed.is_dir() else package.parent / "docs"

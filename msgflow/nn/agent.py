@@ -203,8 +203,8 @@ class Agent(ModelBuffer):
         return "invoke_agent", self.name, start
 
     def _tool_function(self) -> Callable[..., Any]:
-        async def agent(task: str) -> Any:
-            raise NotImplementedError  # only its signature is used
+        # Only its signature is used.
+        async def agent(task: str) -> Any: ...
 
         agent.__doc__ = self.description
         return agent

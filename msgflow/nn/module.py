@@ -95,7 +95,7 @@ class Module:
         flow = current_flow()
         if flow is None:
             return self.forward(*args, **kwargs) if self._is_plain else wait(self.aforward(*args, **kwargs))
-        outer = flow.enter(self)
+        outer = flow.hand_over(self)
         try:
             if self._is_async:
                 return flow.wait(self.aforward(*args, **kwargs))
@@ -103,7 +103,7 @@ class Module:
                 return flow.wait(in_thread(self.forward, *args, **kwargs))
             return self.forward(*args, **kwargs)
         finally:
-            flow.leave(outer)
+            flow.hand_over(outer)
 
     def _span_start(self) -> tuple[str, str, dict[str, Any]]:
         """The operation ("" for a plain step), the name and the first attributes of this module's spans."""

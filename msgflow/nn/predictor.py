@@ -120,8 +120,8 @@ class SignaturePredictor(ModelBuffer, Predictor):
         return turns
 
     def _tool_function(self) -> Callable[..., Any]:
-        def predict(**inputs: Any) -> Any:
-            raise NotImplementedError  # only its signature is used
+        # Only its signature is used.
+        def predict(**inputs: Any) -> Any: ...
 
         fields = [f":param {field.name}: {field.description}" for field in self.signature.inputs]
         predict.__doc__ = "\n".join([self.instructions, "", *fields])

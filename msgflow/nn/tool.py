@@ -21,6 +21,7 @@ from msgflow.trace import Recording, captured, current_span, names, tracer
 class Tool(Module):
     """A function (plain or `async def`) or a Module, described by its signature and docstring.
 
+    A Module is called by its `name`, else by that of its class. What a generator yields is its result, as a list.
     `description` is a Parameter: what the model reads can be swapped and optimised like any prompt. A plain function
     runs in a worker thread, so that it may block, unless `@mf.nonblocking` marks it. Called directly, a tool takes
     the function's own arguments. Raises SchemaError for a function whose parameters have no JSON Schema.
