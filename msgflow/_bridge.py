@@ -212,8 +212,7 @@ class _Background:
                 loop.run_forever()
                 break
             except (SystemExit, KeyboardInterrupt):
-                # asyncio has given it to the task that raised it, where the caller finds it; the loop lives on.
-                continue
+                continue  # asyncio has given it to the task that raised it, where the caller finds it
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -270,14 +269,11 @@ def _block_on(work: Coroutine[Any, Any, T]) -> T:
         if job is not None:
             job.watch(task)
 
-    def cancel() -> None:
-        tasks[0].cancel()
-
     loop.call_soon_threadsafe(start)
     try:
         done.acquire()
     except BaseException:
-        loop.call_soon_threadsafe(cancel)
+        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
         done.acquire()  # until the work has cleaned up; a second Ctrl-C leaves at once
         raise
     return tasks[0].result()
@@ -313,7 +309,7 @@ class Launched:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this thread, as a key for what belongs to it. Raises RuntimeError where none runs."""
+    """The loop of this thread, as a key for what belongs to it."""
     return asyncio.get_running_loop()
 
 
@@ -331,6 +327,10 @@ class _Threads(Executor):
                 return
             try:
                 future.set_result(function(*args, **kwargs))
+            except StopIteration as error:
+                failure = RuntimeError(f"{function!r} raised StopIteration, which no future takes")
+                failure.__cause__ = error
+                future.set_exception(failure)
             except BaseException as error:
                 future.set_exception(error)
 

@@ -31,9 +31,8 @@ class FrozenDict(dict[str, Any]):
     def __copy__(self) -> "FrozenDict":
         return self
 
-    def __deepcopy__(self, memo: object) -> dict[str, Any]:
-        thawed: dict[str, Any] = thaw(self)
-        return thawed
+    def __deepcopy__(self, memo: object) -> "FrozenDict":
+        return self
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         return freeze, (thaw(self),)
@@ -52,9 +51,8 @@ class FrozenList(list[Any]):
     def __copy__(self) -> "FrozenList":
         return self
 
-    def __deepcopy__(self, memo: object) -> list[Any]:
-        thawed: list[Any] = thaw(self)
-        return thawed
+    def __deepcopy__(self, memo: object) -> "FrozenList":
+        return self
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         return freeze, (thaw(self),)

@@ -26,6 +26,9 @@ async def gather(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
         failure = _first(errors)
     if failure is not None:
         raise failure  # out here, because `raise ... from None` would take its own cause from it
+    if len(results) < len(calls):
+        # A branch that cancels itself ends without a word: a task group takes that for its own doing.
+        raise anyio.get_cancelled_exc_class()
     return [results[index] for index in range(len(calls))]
 
 

@@ -1,7 +1,6 @@
 """Streams: one object for `for` and for `async for`."""
 
 import contextvars
-import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
@@ -30,7 +29,8 @@ class Stream(Generic[T]):
     def __init__(self, source: Source[T]) -> None:
         self._source = source
         self._context = contextvars.copy_context()
-        self._reader: weakref.ref[StreamReader[T]] | None = None
+        self._turns: _Turns[T] = _Turns()
+        self._is_read = False
 
     def __iter__(self) -> "StreamReader[T]":
         return self._read()
@@ -39,18 +39,16 @@ class Stream(Generic[T]):
         return self._read()
 
     def _read(self) -> "StreamReader[T]":
-        if self._reader is not None:
+        if self._is_read:
             raise BridgeError("a stream can be read once; ask for a new one, or keep its items in a list")
-        reader = StreamReader(self._source, self._context)
+        self._is_read = True
         # Only the reading loop holds its reader, so that leaving the loop drops it.
-        self._reader = weakref.ref(reader)
-        return reader
+        return StreamReader(self._source, self._context, self._turns)
 
     async def aclose(self) -> None:
-        """Cancel the work behind the stream and wait until it has cleaned up."""
-        reader = self._reader() if self._reader is not None else self._read()
-        if reader is not None:
-            await reader.aclose()
+        """Cancel the work behind the stream, wait until it has cleaned up, and raise what that raised."""
+        self._is_read = True
+        await self._turns.end()
 
     def close(self) -> None:
         """As `aclose`, from plain code."""
@@ -72,10 +70,8 @@ class Stream(Generic[T]):
 class StreamReader(Generic[T]):
     """The one reader of a stream; dropping it ends the work."""
 
-    def __init__(self, source: Source[T], context: contextvars.Context) -> None:
-        self._source, self._context = source, context
-        self._work: Launched | None = None
-        self._turns: _Turns[T] = _Turns()
+    def __init__(self, source: Source[T], context: contextvars.Context, turns: "_Turns[T]") -> None:
+        self._source, self._context, self._turns = source, context, turns
 
     def __iter__(self) -> "StreamReader[T]":
         return self
@@ -90,36 +86,30 @@ class StreamReader(Generic[T]):
             raise StopIteration from None
 
     async def __anext__(self) -> T:
-        if self._work is None:
-            self._work = Launched(self._turns.run(self._source), self._context, self._turns.close)
-        elif not self._work.is_here:
+        turns = self._turns
+        if turns.work is None:
+            turns.work = Launched(turns.run(self._source), self._context, turns.close)
+        elif not turns.work.is_here:
             raise BridgeError("a stream that was begun on one event loop cannot be read on from another")
-        return await self._turns.take()
+        return await turns.take()
 
     async def aclose(self) -> None:
-        """End the work; on its own loop this waits until it has cleaned up, and raises what that raised."""
-        if self._work is None:
-            self._turns.close()
-        elif self._work.is_here:
-            await self._work.end()
-            error = self._turns.take_error()
-            if isinstance(error, Exception):
-                raise error
-        else:
-            self._work.give_up()
+        """As the stream's."""
+        await self._turns.end()
 
     def __del__(self) -> None:
-        if self._work is not None:
-            self._work.give_up()
+        if self._turns.work is not None:
+            self._turns.work.give_up()
 
 
 class _Turns(Generic[T]):
     """What a reader and its work share: one of them runs at a time, and each item hands over.
 
-    The work holds this and not the reader; otherwise nobody could drop the reader.
+    The work and the stream hold this and not the reader; otherwise nobody could drop the reader.
     """
 
     def __init__(self) -> None:
+        self.work: Launched | None = None
         self._items: deque[T] = deque()
         self._wanted = self._ended = False
         self._error: BaseException | None = None
@@ -164,6 +154,18 @@ class _Turns(Generic[T]):
     def close(self) -> None:
         self._ended = True
         self._changed()
+
+    async def end(self) -> None:
+        """Cancel the work; on its own loop this waits until it has cleaned up."""
+        if self.work is None:
+            self.close()
+        elif self.work.is_here:
+            await self.work.end()
+            error = self.take_error()
+            if isinstance(error, Exception):
+                raise error
+        else:
+            self.work.give_up()
 
     def _changed(self) -> None:
         if self._change is not None:

@@ -20,9 +20,6 @@ class Cell:
     def __reduce__(self) -> tuple[type["Cell"], tuple[Any]]:
         return Cell, (self.value,)
 
-    def __deepcopy__(self, memo: object) -> "Cell":
-        return Cell(self.value)  # the value cannot change, so the copy may have the same one
-
 
 class _Clock:
     __slots__ = ("lock", "now")

@@ -265,3 +265,15 @@ def test_once_runs_each_key_once_under_threads():
     for thread in threads:
         thread.join()
     assert calls == ["x"] and len(set(results)) == 1 and start("y") is not results[0]
+
+
+async def test_a_blocking_forward_that_raises_stop_iteration_fails_instead_of_hanging():
+    class Exhausted(nn.Module):
+        blocking = True
+
+        def forward(self):
+            return next(iter([]))
+
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        await Exhausted().acall()
+    assert isinstance(caught.value.__cause__, StopIteration)

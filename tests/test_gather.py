@@ -100,3 +100,14 @@ async def test_cancelling_from_outside_cancels_every_branch():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert left == [1, 1, 1]
+
+
+async def test_a_branch_that_cancels_itself_cancels_the_whole():
+    async def cancels():
+        raise asyncio.CancelledError
+
+    async def works():
+        return 1
+
+    with pytest.raises(asyncio.CancelledError):
+        await gather([works, cancels])

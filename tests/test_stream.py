@@ -341,3 +341,19 @@ def test_streams_that_are_never_read_or_dropped_at_exit_leave_no_warnings():
         asyncio.run(main())
     """
     assert run_script(script) == "1\n1"
+
+
+async def test_closing_after_leaving_the_loop_early_waits_for_the_cleanup():
+    events = []
+
+    async def source(emit):
+        try:
+            await emit(1)
+        finally:
+            await asyncio.sleep(0.01)
+            events.append("cleaned up")
+
+    async with mf.Stream(source) as stream:
+        async for _ in stream:
+            break
+    assert events == ["cleaned up"]

@@ -84,6 +84,14 @@ def test_a_module_is_described_by_its_forward_and_else_by_its_class():
     assert spec.parameters["properties"] == {"city": {"type": "string"}, "year": {"type": "integer"}}
 
 
+def test_a_tool_around_a_tool_keeps_its_name_and_what_it_asks_for():
+    inner = nn.Tool(add, name="plus")
+    outer = nn.Tool(inner, description="Add more.")
+    assert (outer.name, str(outer.description)) == ("plus", "Add more.")
+    assert outer.spec().parameters == inner.spec().parameters
+    assert answer_of(outer, '{"a": 1, "b": 2}') == "3"
+
+
 def test_a_tool_called_directly_takes_the_functions_own_arguments(door):
     async def main():
         assert await door(nn.Tool(returning([1])), *()) == [1]

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from msgflow._frozen import freeze
 from msgflow.errors import BadModelResponse
 from msgflow.messages import Finished, OutputSchema, Request, Response, TextDelta, Usage
 from msgflow.nn.prompt import prompt_version
@@ -87,8 +86,7 @@ def usage_attributes(usage: Usage) -> dict[str, Any]:
 
 def output_schema(output: OutputType) -> OutputSchema | None:
     """What a request says of the answer; None for text."""
-    # A deep copy of a module has a schema that is no longer frozen.
-    return None if output.schema is None else OutputSchema(output.name, freeze(output.schema))
+    return None if output.schema is None else OutputSchema(output.name, output.schema)
 
 
 def as_text(value: Any) -> str:

@@ -82,8 +82,15 @@ def register_module_forward_hook(hook: Hook, *, prepend: bool = False, always_ca
     return all_hooks.register(hook, prepend=prepend, always_call=always_call)
 
 
+def is_hooked(module: "Module") -> bool:
+    """Whether any hook, of its own or for all modules, runs around a module's call."""
+    return bool(module._forward_pre_hooks or module._forward_hooks or all_hooks or all_pre_hooks)
+
+
 def run_with_hooks(module: "Module", run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Pre hooks, the call itself, hooks; after a failure the hooks that are always called and have not run yet."""
+    if not is_hooked(module):
+        return run(args, kwargs)
     ran: set[int] = set()
     output = None
     try:

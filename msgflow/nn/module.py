@@ -9,7 +9,7 @@ from msgflow._bridge import current_flow, in_flow, in_thread, wait
 from msgflow._frozen import NotJson, freeze, thaw
 from msgflow._version_clock import Cell, publish
 from msgflow.nn import state_dict as _state
-from msgflow.nn.hooks import Hook, HookTable, RemovableHandle, all_hooks, all_pre_hooks, run_with_hooks
+from msgflow.nn.hooks import Hook, HookTable, RemovableHandle, is_hooked, run_with_hooks
 from msgflow.nn.parameter import Parameter
 from msgflow.nn.recording import record_call
 from msgflow.nn.tree_repr import tree_repr
@@ -76,7 +76,7 @@ class Module:
         return await in_flow(self.forward, args, kwargs)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if tracer() is None and not (self._forward_pre_hooks or self._forward_hooks or all_hooks or all_pre_hooks):
+        if tracer() is None and not is_hooked(self):
             return self._run(args, kwargs)
         return self._enter(self._run, args, kwargs)
 

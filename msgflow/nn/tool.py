@@ -6,7 +6,6 @@ from inspect import isasyncgen, isgenerator
 from typing import Any
 
 from msgflow._bridge import in_thread, wait
-from msgflow._frozen import freeze
 from msgflow._leaf import call_leaf
 from msgflow.errors import ToolArgumentsError, ToolError
 from msgflow.messages import ToolCall, ToolSpec
@@ -41,8 +40,7 @@ class Tool(Module):
 
     def spec(self) -> ToolSpec:
         """The tool as a model sees it now."""
-        # A deep copy of the tool has parameters that are no longer frozen.
-        return ToolSpec(self.name, str(self.description), freeze(self._schema.parameters))
+        return ToolSpec(self.name, str(self.description), self._schema.parameters)
 
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         return await call_leaf(self.function, *args, **kwargs)
