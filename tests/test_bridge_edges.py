@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from queue import SimpleQueue
 
 import pytest
@@ -124,3 +125,46 @@ def test_an_idle_thread_that_is_taken_at_the_moment_it_would_end_still_works(mon
     assert done.wait(5)
     thread.join(5)
     assert not thread.is_alive() and not threads.idle
+
+
+async def test_a_forward_that_holds_the_loop_before_it_waits_is_warned_about(monkeypatch):
+    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+
+    class Leaf(nn.Module):
+        async def aforward(self):
+            await asyncio.sleep(0)
+
+    class SleepsThenWaits(nn.Module):
+        def forward(self):
+            time.sleep(0.05)
+            _bridge.wait(asyncio.sleep(0))
+
+    with pytest.warns(RuntimeWarning, match=r"SleepsThenWaits\.forward held the event loop") as caught:
+        await SleepsThenWaits().acall()
+    assert len(caught) == 1
+
+
+async def test_code_of_no_module_may_hold_the_loop_unnamed(monkeypatch):
+    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+
+    class Empty(nn.Module):
+        def forward(self):
+            return 1
+
+    def slow_first():
+        time.sleep(0.05)
+        return Empty()()
+
+    assert await _bridge.in_flow(slow_first, (), {}) == 1
+
+
+async def test_flows_beyond_the_kept_number_are_let_go(monkeypatch):
+    monkeypatch.setattr(_bridge, "IDLE_FLOWS", 0)
+    _bridge._idle.flows.clear()
+
+    class Empty(nn.Module):
+        def forward(self):
+            return 1
+
+    assert await Empty().acall() == 1
+    assert _bridge._idle.flows == []

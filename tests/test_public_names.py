@@ -140,3 +140,7 @@ def test_importing_loads_no_heavy_library(statement):
 def test_import_msgflow_alone_loads_none_of_its_rooms():
     script = "import sys, msgflow\nprint(sorted(name for name in sys.modules if name.startswith('msgflow.')))"
     assert run_script(script) == "[]"
+
+
+def test_a_room_is_found_by_its_name():
+    assert mf.__getattr__("data") is mf.data
