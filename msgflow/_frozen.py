@@ -8,11 +8,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
+from msgflow.errors import NotJson
+
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
-
-
-class NotJson(TypeError):
-    """A value that is no JSON value; the message names its place and its type."""
 
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:

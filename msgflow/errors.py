@@ -2,8 +2,10 @@
 
     MsgflowError
     ├── StateError
+    │   ├── NotJson (TypeError)              a value that no state file can hold
     │   ├── StateDictError (ValueError)      a state that does not fit its module
     │   └── StateFileError (ValueError)      a file or value that cannot be saved or loaded exactly
+    │       └── StateFileMissing (FileNotFoundError)
     ├── SchemaError (TypeError)              a signature, tool or type that has no JSON Schema
     ├── ModelError                           .model, .retryable, .retry_after_s
     │   ├── UnknownModel (LookupError)       no such provider or embedded model
@@ -37,6 +39,10 @@ class StateError(MsgflowError):
     """Something about a module's state."""
 
 
+class NotJson(StateError, TypeError):
+    """A value that no state file can hold; the message names its place and its type."""
+
+
 class StateDictError(StateError, ValueError):
     """A state dict that does not fit: every problem at once, and nothing was changed."""
 
@@ -54,6 +60,10 @@ class StateDictError(StateError, ValueError):
 
 class StateFileError(StateError, ValueError):
     """A state that cannot be written to, or read from, a file exactly."""
+
+
+class StateFileMissing(StateFileError, FileNotFoundError):
+    """No state file at a path."""
 
 
 class SchemaError(MsgflowError, TypeError):

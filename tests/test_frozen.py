@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import msgflow.nn as nn
-from msgflow._frozen import FrozenDict, FrozenList, NotJson, freeze, non_finite, thaw
+from msgflow._frozen import FrozenDict, FrozenList, freeze, non_finite, thaw
+from msgflow.errors import NotJson
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)

@@ -6,8 +6,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Self, TypeVar
 
 from msgflow._bridge import current_flow, in_flow, in_thread, wait
-from msgflow._frozen import NotJson, freeze, thaw
+from msgflow._frozen import freeze, thaw
 from msgflow._version_clock import Cell, publish
+from msgflow.errors import NotJson
 from msgflow.nn import state_dict as _state
 from msgflow.nn.hooks import Hook, HookTable, RemovableHandle, is_hooked, run_with_hooks
 from msgflow.nn.parameter import Parameter
@@ -209,7 +210,7 @@ class Module:
         try:
             return freeze(value, f"the buffer {name!r}")
         except NotJson as error:
-            raise TypeError(f"{type(self).__name__}: {error}") from None
+            raise NotJson(f"{type(self).__name__}: {error}") from None
 
     def register_module(self, name: str, module: "Module") -> None:
         """What `self.name = module` does."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msgflow._frozen import NotJson, freeze, thaw
+from msgflow._frozen import freeze, thaw
 from msgflow._version_clock import Cell, now, publish
-from msgflow.errors import MsgflowError, StateDictError
+from msgflow.errors import MsgflowError, NotJson, StateDictError
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from msgflow.errors import StateFileError
+from msgflow.errors import StateFileError, StateFileMissing
 from msgflow.state import json_format, toml_format
 from msgflow.state.values import plain
 
@@ -66,12 +66,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a state dict from a `.toml` or `.json` file: flat, with dotted keys.
 
     Raises StateFileError with the path, and with line and column or the key where they are known, for a file that is
-    not a state; FileNotFoundError where there is none.
+    not a state; StateFileMissing where there is none.
     """
     path = Path(path)
     form = _format(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no state file {str(path)!r}")
+        raise StateFileMissing(f"there is no state file {str(path.absolute())!r}; mf.save writes one")
     text = _read(path)
     if not text:
         raise StateFileError(f"{path}: the file is empty; even a state without keys is not: this one was cut off")

@@ -15,8 +15,8 @@ the two cannot be mixed up. Where "a" and "a.b" are both keys, the longer one is
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgflow._frozen import NotJson, freeze
-from msgflow.errors import StateFileError
+from msgflow._frozen import freeze
+from msgflow.errors import NotJson, StateFileError
 from msgflow.state.toml_document import Document, tables_above
 from msgflow.state.toml_values import toml_key, toml_value
 from msgflow.state.values import first_difference, same

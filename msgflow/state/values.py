@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msgflow._frozen import NotJson, freeze, thaw
-from msgflow.errors import StateFileError
+from msgflow._frozen import freeze, thaw
+from msgflow.errors import NotJson, StateFileError
 
 
 def plain(state: Mapping[str, Any]) -> dict[str, Any]:
