@@ -6,8 +6,9 @@
 Everything here is loaded when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgflow._lazy import lazy as _lazily
 
 if TYPE_CHECKING:
     from msgflow import data, errors, models, nn, schema, state, trace
@@ -37,26 +38,20 @@ __all__ = [
     "trace",
 ]
 
-_rooms = {"data", "errors", "models", "nn", "schema", "state", "trace"}
-_lazy = {
-    "InputField": "schema",
-    "OutputField": "schema",
-    "Signature": "schema",
-    "Stream": "_stream",
-    "chat": "models",
-    "load": "state",
-    "nonblocking": "_leaf",
-    "save": "state",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _rooms:
-        return import_module(f"{__name__}.{name}")
-    if name in _lazy:
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_lazy[name]}"), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazily(
+    __name__,
+    {
+        "InputField": "schema",
+        "OutputField": "schema",
+        "Signature": "schema",
+        "Stream": "_stream",
+        "chat": "models",
+        "load": "state",
+        "nonblocking": "_leaf",
+        "save": "state",
+        **dict.fromkeys(("data", "errors", "models", "nn", "schema", "state", "trace"), ""),
+    },
+)
 
 
 def __dir__() -> list[str]:

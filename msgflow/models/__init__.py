@@ -6,8 +6,9 @@
 Everything but `chat` is loaded when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgflow._lazy import lazy as _lazily
 
 # Not lazy: the function has the name of its module, and has to be bound after it.
 from msgflow.models.chat import chat
@@ -44,30 +45,26 @@ __all__ = [
     "chat",
 ]
 
-_lazy = {
-    "PROVIDERS": "providers",
-    "AiohttpTransport": "transport_aiohttp",
-    "Answer": "transport",
-    "HttpxTransport": "transport_httpx",
-    "Incoming": "transport",
-    "LocalChat": "local",
-    "Model": "protocol",
-    "OpenAIChat": "openai_chat",
-    "Profile": "protocol",
-    "Provider": "providers",
-    "Retried": "retry",
-    "SchemaTools": "schema_tools",
-    "ScriptedModel": "scripted",
-    "Transport": "transport",
-    "WithSettings": "with_settings",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _lazy:
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_lazy[name]}"), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazily(
+    __name__,
+    {
+        "PROVIDERS": "providers",
+        "AiohttpTransport": "transport_aiohttp",
+        "Answer": "transport",
+        "HttpxTransport": "transport_httpx",
+        "Incoming": "transport",
+        "LocalChat": "local",
+        "Model": "protocol",
+        "OpenAIChat": "openai_chat",
+        "Profile": "protocol",
+        "Provider": "providers",
+        "Retried": "retry",
+        "SchemaTools": "schema_tools",
+        "ScriptedModel": "scripted",
+        "Transport": "transport",
+        "WithSettings": "with_settings",
+    },
+)
 
 
 def __dir__() -> list[str]:

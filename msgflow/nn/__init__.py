@@ -1,8 +1,8 @@
 """Modules: the tree that a workflow is. `import msgflow.nn as nn`."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from msgflow._lazy import lazy as _lazily
 from msgflow.nn import hooks
 from msgflow.nn.containers import ModuleDict, ModuleList, Sequential
 from msgflow.nn.module import Module
@@ -31,14 +31,10 @@ __all__ = [
 ]
 
 # What talks to models is loaded when it is asked for; the tree itself needs none of it.
-_lazy = {"Agent": "agent", "Result": "agent", "Predictor": "predictor", "Retriever": "retriever", "Tool": "tool"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _lazy:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_lazy[name]}"), name)
-    return value
+__getattr__ = _lazily(
+    __name__,
+    {"Agent": "agent", "Result": "agent", "Predictor": "predictor", "Retriever": "retriever", "Tool": "tool"},
+)
 
 
 def __dir__() -> list[str]:
