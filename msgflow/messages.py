@@ -4,7 +4,6 @@ A model is a function from Request to Response (`models/protocol.py`); these are
 """
 
 import base64
-import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,8 @@ class ImagePart:
     @classmethod
     def from_file(cls, path: str | Path) -> "ImagePart":
         """Read a file; the media type is taken from the suffix. Raises OSError or ValueError."""
+        import mimetypes
+
         media_type = mimetypes.guess_type(str(path))[0]
         if media_type is None or not media_type.startswith("image/"):
             raise ValueError(f"{path} has no image suffix such as .png or .jpg")

@@ -3,17 +3,15 @@
     model = chat("openai/gpt-4.1-mini")
     response = await model.complete(Request((user("Hello"),)))
 
-Everything but `chat` is loaded when it is first asked for.
+Everything is loaded when it is first asked for.
 """
 
 from typing import TYPE_CHECKING
 
 from msgflow._lazy import lazy as _lazily
 
-# Not lazy: the function has the name of its module, and has to be bound after it.
-from msgflow.models.chat import chat
-
 if TYPE_CHECKING:
+    from msgflow.models.by_name import chat
     from msgflow.models.local import LocalChat
     from msgflow.models.openai_chat import OpenAIChat
     from msgflow.models.protocol import Model, Profile
@@ -63,6 +61,7 @@ __getattr__ = _lazily(
         "ScriptedModel": "scripted",
         "Transport": "transport",
         "WithSettings": "with_settings",
+        "chat": "by_name",
     },
 )
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
+from msgflow import models
 from msgflow.messages import as_settings
-from msgflow.models import Model, chat
+from msgflow.models import Model
 from msgflow.nn.module import Module
 
 
@@ -40,7 +41,7 @@ class ModelBuffer(Module):
         if isinstance(value, str):
             self._model(str(value))
             return str(value)
-        model = chat(value)
+        model = models.chat(value)
         self._models[model.spec] = model
         return model.spec
 
@@ -49,7 +50,7 @@ class ModelBuffer(Module):
         return self._model(self.model)
 
     def _model(self, spec: str) -> Model:
-        models: _Models = self._models
-        if spec not in models:
-            models[spec] = chat(spec)
-        return models[spec]
+        known: _Models = self._models
+        if spec not in known:
+            known[spec] = models.chat(spec)
+        return known[spec]
