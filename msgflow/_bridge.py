@@ -13,11 +13,9 @@ Everything rests on one function, `wait(awaitable)`, which returns the result wh
                               switched out to the task that carries the Flow, which yields it to the loop
     anywhere else             the coroutine runs on the one background loop thread and the caller blocks
 
-So inner code is written `async def` once and never asks which door it was entered by. Nested calls stay in their
-root's Flow: one greenlet a task, however deep the tree. Tasks of the background loop are Flows from the start, so
-blocking calls inside async code there suspend, too, and nothing can wait for itself.
-
-Worker threads (`in_thread`) are unbounded and kept for reuse: in a bounded pool, calls that nest exhaust it and hang.
+Nested calls stay in their root's Flow: one greenlet a task. Tasks of the background loop are Flows from the start, so
+blocking calls inside async code there suspend, too, and nothing can wait for itself. Worker threads are unbounded: in
+a bounded pool, calls that nest exhaust it and hang.
 """
 
 import asyncio
@@ -35,14 +33,16 @@ from inspect import iscoroutine
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from msgflow.errors import BridgeError
 
 T = TypeVar("T")
+Work: TypeAlias = Coroutine[Any, Any, T]
 
+running_loop = asyncio.get_running_loop  # for others, as a key of what belongs to a loop
 EAGER = sys.version_info >= (3, 12)  # whether asyncio can start tasks eagerly
 DONE = object()  # what a Flow switches out when its call has ended
 HELD_LIMIT_S = 1.0
@@ -96,7 +96,7 @@ class Flow(greenlet):
 
     def warn(self, now: float) -> None:
         """Say whose code has held up every other task on the loop."""
-        if self.holder is not None:
+        if self.holder is not None and self.since > _excused[0]:
             name = type(self.holder).__name__
             warnings.warn(
                 f"{name}.forward held the event loop for {now - self.since:.1f} s, and nothing else ran meanwhile. Set "
@@ -105,7 +105,7 @@ class Flow(greenlet):
                 stacklevel=4,
             )
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def wait(self, work: Work[T]) -> T:
         """Step a coroutine to its end on this greenlet's stack; the loop runs on while it is suspended."""
         try:
             wish = work.send(None)
@@ -123,6 +123,14 @@ class Flow(greenlet):
                     wish = work.send(answer)
         except StopIteration as stop:
             return cast(T, stop.value)
+
+
+_excused = [0.0]
+
+
+def excuse() -> None:
+    """Blame nobody for the time until now: a library has held the interpreter's lock, in whatever thread."""
+    _excused[0] = monotonic()
 
 
 class _Idle(threading.local):
@@ -177,7 +185,7 @@ def in_flow(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
 
 def wait(awaitable: Awaitable[T]) -> T:
     """The result of an awaitable, from plain code, from inside a Flow, and from a thread whose loop is running."""
-    work: Coroutine[Any, Any, T] = awaitable if iscoroutine(awaitable) else _awaited(awaitable)
+    work: Work[T] = awaitable if iscoroutine(awaitable) else _awaited(awaitable)
     flow = current_flow()
     return flow.wait(work) if flow is not None else _block_on(work)
 
@@ -231,14 +239,14 @@ class _Background:
         self.lock, self.running, self.thread = threading.Lock(), None, None
 
 
-def _flow_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], **options: Any) -> "asyncio.Task[T]":
+def _flow_task(loop: asyncio.AbstractEventLoop, work: Work[T], **options: Any) -> "asyncio.Task[T]":
     task = asyncio.Task(_enter(work), loop=loop, **options)
     # A task that is cancelled before its first step never starts `work`; closing it spares the warning.
     task.add_done_callback(lambda _: work.close())
     return task
 
 
-async def _enter(work: Coroutine[Any, Any, T]) -> T:
+async def _enter(work: Work[T]) -> T:
     return cast(T, await in_flow(wait, (work,), {}))
 
 
@@ -247,7 +255,7 @@ atexit.register(_background.stop)
 os.register_at_fork(after_in_child=_background.forget)
 
 
-def _block_on(work: Coroutine[Any, Any, T]) -> T:
+def _block_on(work: Work[T]) -> T:
     """Run a coroutine on the background loop; Ctrl-C here, or the end of the job, cancels it there."""
     loop = _background.loop()
     if asyncio._get_running_loop() is loop:
@@ -285,9 +293,7 @@ class Launched:
     `at_end` is called when it has ended, even where it was cancelled before its first step.
     """
 
-    def __init__(
-        self, work: Coroutine[Any, Any, None], context: contextvars.Context, at_end: Callable[[], None]
-    ) -> None:
+    def __init__(self, work: Work[None], context: contextvars.Context, at_end: Callable[[], None]) -> None:
         self.loop = asyncio.get_running_loop()
         self.task = self.loop.create_task(work, context=context)
         self.task.add_done_callback(lambda _: at_end())
@@ -298,19 +304,13 @@ class Launched:
 
     def give_up(self) -> None:
         """Cancel it soon; returns at once."""
-        # A loop that is closed has cancelled its tasks already.
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # a loop that is closed has cancelled its tasks already
             self.loop.call_soon_threadsafe(self.task.cancel)
 
     async def end(self) -> None:
         """Cancel it and wait until it has cleaned up; awaited on its own loop."""
         self.task.cancel()
         await asyncio.wait([self.task])
-
-
-def running_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this thread, as a key for what belongs to it."""
-    return asyncio.get_running_loop()
 
 
 class _Threads(Executor):

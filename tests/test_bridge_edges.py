@@ -168,3 +168,14 @@ async def test_flows_beyond_the_kept_number_are_let_go(monkeypatch):
 
     assert await Empty().acall() == 1
     assert _bridge._idle.flows == []
+
+
+async def test_what_a_library_did_with_the_interpreters_lock_is_nobodys_fault(monkeypatch):
+    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+
+    class Starved(nn.Module):
+        def forward(self):
+            time.sleep(0.05)
+            _bridge.excuse()
+
+    await Starved().acall()

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import threading
 
 import pytest
 
 import msgflow.nn as nn
+from msgflow import _bridge
 from msgflow._loop_local import LoopLocal
 from tests.in_python import run_script
 
@@ -125,3 +127,26 @@ def test_the_background_loops_resource_is_closed_at_interpreter_exit():
         print(Asks()())
     """
     assert run_script(script) == "resource\nclosed"
+
+
+def test_a_dropped_pool_asks_its_loop_to_close_what_it_opened():
+    closed = threading.Event()
+
+    class Resource:
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            closed.set()
+
+    class Owner:
+        def __init__(self):
+            self.pool = LoopLocal(self.open)
+
+        def open(self):
+            return Resource()
+
+    owner = Owner()
+    assert isinstance(_bridge.wait(owner.pool.get()), Resource)
+    del owner
+    assert closed.wait(5)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
-from msgflow._bridge import in_thread
+from msgflow._bridge import excuse, in_thread
 from msgflow._once import once
 from msgflow.errors import ModelError, ModelFileError, ModelRefused, ModelUnreachable, UnknownModel
 from msgflow.messages import ModelEvent, Request, Response, as_settings
@@ -209,6 +209,7 @@ class _Servers:
             raise ModelUnreachable(f"local/{name} was asked while Python is shutting down", model=f"local/{name}")
         key = secrets.token_urlsafe(32)
         server = self.running[name] = _Server(name, _engine(name, key), key)
+        excuse()  # loading the weights holds the interpreter's lock: no forward was to blame
         return server
 
     def stop(self) -> None:
