@@ -61,17 +61,24 @@ def freeze(value: Any, where: str = "value") -> Any:
 
     Tuples and sets are refused: no file format would give them back as they were.
     """
+    try:
+        return _frozen(value, where)
+    except RecursionError:
+        raise NotJson(f"{where} is nested too deep for any state file, or contains itself") from None
+
+
+def _frozen(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool | FrozenDict | FrozenList):
         return value
     if isinstance(value, str | int | float):
         return _plain(value)
     if isinstance(value, list):
-        return FrozenList(freeze(item, f"{where}[{index}]") for index, item in enumerate(value))
+        return FrozenList(_frozen(item, f"{where}[{index}]") for index, item in enumerate(value))
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise NotJson(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text")
-        return FrozenDict({str.__str__(key): freeze(item, f"{where}[{key!r}]") for key, item in value.items()})
+        return FrozenDict({str.__str__(key): _frozen(item, f"{where}[{key!r}]") for key, item in value.items()})
     raise NotJson(
         f"{where} is of type {type(value).__name__}, which no state file can hold; "
         "give text, a number, a boolean, None, a list or a dict with text keys"

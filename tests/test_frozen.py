@@ -108,13 +108,6 @@ def test_subclasses_of_plain_types_become_plain():
     assert type(freeze(nn.Parameter("text").cell.value)) is str
 
 
-def test_a_value_that_contains_itself_is_an_error():
-    endless = []
-    endless.append(endless)
-    with pytest.raises(RecursionError):
-        freeze(endless)
-
-
 def test_non_finite_numbers_are_found_with_their_places():
     value = freeze({"a": [1.0, math.nan, {"b": -math.inf}], "c": math.inf, "d": "nan", "e": 10**400})
     assert list(non_finite(value, "v")) == ["v['a'][1]", "v['a'][2]['b']", "v['c']"]
@@ -124,3 +117,10 @@ def test_a_frozen_value_is_a_dict_or_list_to_every_reader():
     frozen = FrozenDict(a=1)
     assert isinstance(frozen, dict) and {**frozen, "b": 2} == frozen | {"b": 2} == {"a": 1, "b": 2}
     assert isinstance(FrozenList([1]), list) and freeze([1]).__add__([2]) == [1, 2]
+
+
+def test_a_value_that_contains_itself_is_refused_by_its_place():
+    endless = []
+    endless.append(endless)
+    with pytest.raises(NotJson, match=r"the buffer 'loop' is nested too deep .* or contains itself"):
+        freeze(endless, "the buffer 'loop'")

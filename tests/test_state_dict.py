@@ -157,7 +157,7 @@ def test_a_value_nested_in_itself_is_reported_and_nothing_is_loaded():
     endless = []
     endless.append(endless)
     tree = Tree()
-    with pytest.raises(mf.errors.StateDictError, match=r"examples: .*recursion"):
+    with pytest.raises(mf.errors.StateDictError, match=r"examples: .*contains itself"):
         tree.load_state_dict({**tree.state_dict(), "title": "new", "examples": endless})
     assert tree.title == "title"
 

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 import msgflow.state as state
-from msgflow.errors import StateFileError
+from msgflow.errors import NotJson, StateFileError
 
 FORMATS = pytest.mark.parametrize("suffix", ["json", "toml"])
 
@@ -64,7 +64,7 @@ def test_a_value_that_contains_itself_or_is_nested_too_deep_is_refused_with_its_
     deep: list[object] = []
     for _ in range(200):
         deep = [deep]
-    with pytest.raises(StateFileError, match="'me'"):
+    with pytest.raises(NotJson, match="'me'"):
         state.save({"me": loop}, tmp_path / f"s.{suffix}")
     if suffix == "toml":
         with pytest.raises(StateFileError, match="'me'"):

@@ -319,3 +319,15 @@ def test_a_response_is_recorded_with_its_finish_reason():
     assert json.loads(content.response_content(response)[names.OUTPUT_MESSAGES]) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "hello"}], "finish_reason": "length"}
     ]
+
+
+def test_a_name_cannot_send_commands_to_the_terminal(tracing):
+    class Step(nn.Module):
+        def _span_start(self):
+            return "", "evil\x1b[2Jname\n", {}
+
+        def forward(self):
+            return 1
+
+    Step()()
+    assert "invoke_workflow evil�[2Jname� " in tracing.draw()

@@ -97,7 +97,7 @@ def load(module: "Module", state: Mapping[str, Any], strict: bool) -> LoadReport
         if key in state:
             try:
                 changes.append((slot.cell, slot.prepare(state[key], key)))
-            except (TypeError, ValueError, RecursionError, MsgflowError) as problem:
+            except (TypeError, ValueError, MsgflowError) as problem:
                 mismatched.append(f"{key}: {problem}")
     if strict and (missing or unexpected or mismatched):
         raise StateDictError(type(module).__name__, missing, unexpected, mismatched)

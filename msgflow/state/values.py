@@ -4,22 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgflow._frozen import freeze, thaw
-from msgflow.errors import NotJson, StateFileError
+from msgflow.errors import NotJson
 
 
 def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     """The state as plain dicts, lists and text: subclasses and frozen values are gone.
 
-    Raises NotJson (a TypeError) that names the key and the type, StateFileError for a value nested too deep.
+    Raises NotJson (a TypeError) that names the key and what is wrong with its value.
     """
     values = {}
     for key, value in state.items():
         if not isinstance(key, str):
             raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
-        try:
-            values[str.__str__(key)] = thaw(freeze(value, repr(key)))
-        except RecursionError:
-            raise StateFileError(f"{key!r} is nested too deep, or contains itself") from None
+        values[str.__str__(key)] = thaw(freeze(value, repr(key)))
     return values
 
 

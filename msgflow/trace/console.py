@@ -23,7 +23,7 @@ def draw(spans: Sequence["ReadableSpan"]) -> str:
     for span in sorted(spans, key=lambda span: span.start_time or 0):
         parent = span.parent.span_id if span.parent is not None and span.parent.span_id in known else None
         children[parent].append(span)
-    rows = [(indent + span.name, span) for indent, span in _rows(children)]
+    rows = list(_rows(children))
     width = max((len(label) for label, _ in rows), default=0)
     return "\n".join(f"{label:<{width}}  {_facts(span)}" for label, span in rows)
 
@@ -33,10 +33,15 @@ def _rows(children: dict[int | None, list["ReadableSpan"]]) -> Iterator[tuple[st
     stack = [("", "", span) for span in reversed(children[None])]
     while stack:
         before, branch, span = stack.pop()
-        yield before + branch, span
+        yield before + branch + _printable(span.name), span
         below = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
         inner = children[span.context.span_id]
         stack += [(below, "└─ " if child is inner[-1] else "├─ ", child) for child in reversed(inner)]
+
+
+def _printable(name: str) -> str:
+    """Without what a terminal would obey: a tool's name may come from a model."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def _facts(span: "ReadableSpan") -> str:
