@@ -331,8 +331,9 @@ def test_a_program_ends_by_itself_and_llama_cpp_prints_nothing(smollm2):
 
 
 @pytest.mark.embedded
-def test_a_program_ends_while_a_thread_is_in_the_middle_of_a_call(smollm2):
-    done = run_program("""
+@pytest.mark.parametrize("delay_s", [0.02, 0.5], ids=["connecting", "generating"])
+def test_a_program_ends_while_a_thread_is_in_the_middle_of_a_call(smollm2, delay_s):
+    done = run_program(f"""
 def endless():
     try:
         call(max_tokens=1900, logit_bias=[[0, -100], [2, -100]])
@@ -341,7 +342,7 @@ def endless():
 
 call()
 threading.Thread(target=endless, daemon=True).start()
-time.sleep(0.5)
+time.sleep({delay_s})
 print("end")
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("end\n", "", 0)

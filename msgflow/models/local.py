@@ -9,6 +9,7 @@ import re
 import secrets
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import replace
@@ -36,6 +37,7 @@ PROMPT_CACHE_MIB = 256
 # that is busy otherwise makes a model of this size thirty times slower (2 instead of 60 tokens/s on two cores).
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 QUEUED_S = 600.0
+HANG_UP_S = 1.0
 STARTS = 3
 
 DEFAULTS: dict[str, Any] = {"temperature": 0, "max_tokens": 512}
@@ -138,6 +140,7 @@ class _Loopback(AiohttpTransport):
     def __init__(self) -> None:
         super().__init__()
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._is_hung_up = False
 
     def _open(self) -> AbstractAsyncContextManager["ClientSession"]:
         import aiohttp
@@ -147,14 +150,20 @@ class _Loopback(AiohttpTransport):
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     def _new_socket(self, info: tuple[Any, ...]) -> socket.socket:
+        if self._is_hung_up:
+            raise ConnectionRefusedError("the server is being stopped")
         opened = socket.socket(*info[:3])
         self._sockets.add(opened)
         return opened
 
-    def hang_up(self) -> None:
-        for opened in list(self._sockets):
+    def hang_up(self) -> bool:
+        """End all connections and allow no new ones; True once their readers have closed them, too."""
+        self._is_hung_up = True
+        still_open = [opened for opened in list(self._sockets) if opened.fileno() != -1]
+        for opened in still_open:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
+        return not still_open
 
 
 class _Server:
@@ -180,8 +189,12 @@ class _Server:
     def stop(self) -> None:
         """End the server, its threads and its port; calls that run raise ModelUnreachable. Takes up to a second."""
         engine, self._engine = self._engine, None
-        # Deleting the engine waits for its answers, and they for readers that may be on this very thread.
-        self._transport.hang_up()
+        # Deleting the engine holds the interpreter's lock while it waits for its connections to end. One that is only
+        # being opened cannot be shut down yet, and its reader would need that lock: so until all are closed others run.
+        # Readers on this very thread cannot; theirs are shut down, and the server sees that by itself.
+        deadline = time.monotonic() + HANG_UP_S
+        while not self._transport.hang_up() and time.monotonic() < deadline:
+            time.sleep(0.005)
         del engine
 
 
