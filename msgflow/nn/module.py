@@ -296,21 +296,17 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         path, _, name = target.rpartition(".")
-        table = self.get_submodule(path)._parameters
-        if name not in table:
-            raise AttributeError(
-                f"{type(self).__name__} has no parameter {target!r}; it has: {', '.join(table) or 'none'}"
-            )
-        return table[name]
+        return self._found(self.get_submodule(path)._parameters, "parameter", name, target)
 
     def get_buffer(self, target: str) -> Any:
         path, _, name = target.rpartition(".")
-        table = self.get_submodule(path)._buffers
+        return thaw(self._found(self.get_submodule(path)._buffers, "buffer", name, target).value)
+
+    def _found(self, table: dict[str, T], kind: str, name: str, target: str) -> T:
         if name not in table:
-            raise AttributeError(
-                f"{type(self).__name__} has no buffer {target!r}; it has: {', '.join(table) or 'none'}"
-            )
-        return thaw(table[name].value)
+            known = ", ".join(table) or "none"
+            raise AttributeError(f"{type(self).__name__} has no {kind} {target!r}; it has: {known}")
+        return table[name]
 
     def apply(self, fn: Callable[["Module"], None]) -> Self:
         """Call `fn` on every module below and then on this one."""
