@@ -61,6 +61,8 @@ def freeze(value: Any, where: str = "value") -> Any:
 
     Tuples and sets are refused: no file format would give them back as they were.
     """
+    if type(value) is str:
+        return value
     try:
         return _frozen(value, where)
     except RecursionError:

@@ -1,6 +1,5 @@
 """Streams: one object for `for` and for `async for`."""
 
-import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
@@ -8,6 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 import anyio
 
 from msgflow._bridge import Launched, wait
+from msgflow._version_clock import Held
 from msgflow.errors import BridgeError
 
 T = TypeVar("T")
@@ -22,13 +22,13 @@ class Stream(Generic[T]):
     `close()`, `await aclose()` and the end of a `with` block cancel the work behind it.
 
     `source` is awaited with a function that emits one item. It runs from start to end in one task of its own, with
-    the context variables of the place where the stream was made: so timeouts, spans and other blocks inside it may
-    span items, whoever reads them.
+    the context variables and the version of all values of the place where the stream was made: so timeouts, spans
+    and other blocks inside it may span items, whoever reads them.
     """
 
     def __init__(self, source: Source[T]) -> None:
         self._source = source
-        self._context = contextvars.copy_context()
+        self._held = Held()
         self._turns: _Turns[T] = _Turns()
         self._is_read = False
 
@@ -43,7 +43,7 @@ class Stream(Generic[T]):
             raise BridgeError("a stream can be read once; ask for a new one, or keep its items in a list")
         self._is_read = True
         # Only the reading loop holds its reader, so that leaving the loop drops it.
-        return StreamReader(self._source, self._context, self._turns)
+        return StreamReader(self._source, self._held, self._turns)
 
     async def aclose(self) -> None:
         """Cancel the work behind the stream, wait until it has cleaned up, and raise what that raised."""
@@ -70,8 +70,8 @@ class Stream(Generic[T]):
 class StreamReader(Generic[T]):
     """The one reader of a stream; dropping it ends the work."""
 
-    def __init__(self, source: Source[T], context: contextvars.Context, turns: "_Turns[T]") -> None:
-        self._source, self._context, self._turns = source, context, turns
+    def __init__(self, source: Source[T], held: Held, turns: "_Turns[T]") -> None:
+        self._source, self._held, self._turns = source, held, turns
 
     def __iter__(self) -> "StreamReader[T]":
         return self
@@ -88,7 +88,7 @@ class StreamReader(Generic[T]):
     async def __anext__(self) -> T:
         turns = self._turns
         if turns.work is None:
-            turns.work = Launched(turns.run(self._source), self._context, turns.close)
+            turns.work = Launched(turns.run(self._source), self._held, turns.close)
         elif not turns.work.is_here:
             raise BridgeError("a stream that was begun on one event loop cannot be read on from another")
         return await turns.take()

@@ -249,7 +249,7 @@ async def test_an_error_keeps_its_type_and_its_traceback_shows_the_users_frames(
 
 
 async def test_a_forward_that_holds_the_loop_is_warned_about_by_name(monkeypatch):
-    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+    monkeypatch.setattr(_bridge.flows, "HELD_LIMIT_S", 0.02)
 
     class Sleeper(nn.Module):
         def forward(self):
@@ -271,7 +271,7 @@ async def test_a_forward_that_holds_the_loop_is_warned_about_by_name(monkeypatch
 
 
 async def test_waiting_does_not_count_as_holding_the_loop(monkeypatch):
-    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+    monkeypatch.setattr(_bridge.flows, "HELD_LIMIT_S", 0.02)
 
     class Waits(nn.Module):
         async def aforward(self):

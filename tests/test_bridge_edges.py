@@ -60,7 +60,7 @@ def test_ctrl_c_cancels_the_work_and_waits_for_its_cleaning_up():
 
 
 def test_a_background_loop_that_stops_cancels_its_tasks_and_closes():
-    background, log = _bridge._Background(), []
+    background, log = _bridge.background._Background(), []
     loop, begun = background.loop(), threading.Event()
 
     async def slow():
@@ -78,7 +78,7 @@ def test_a_background_loop_that_stops_cancels_its_tasks_and_closes():
 
 
 def test_a_background_loop_with_nothing_under_way_just_closes():
-    background = _bridge._Background()
+    background = _bridge.background._Background()
     loop = background.loop()
     assert background.loop() is loop
     background.stop()
@@ -86,7 +86,7 @@ def test_a_background_loop_with_nothing_under_way_just_closes():
 
 
 def test_two_threads_that_need_the_first_loop_get_one():
-    background, got = _bridge._Background(), []
+    background, got = _bridge.background._Background(), []
     background.lock.acquire()
     second = threading.Thread(target=lambda: got.append(background.loop()))
     second.start()
@@ -97,7 +97,7 @@ def test_two_threads_that_need_the_first_loop_get_one():
 
 
 def test_a_loop_that_is_forgotten_is_not_stopped():
-    background = _bridge._Background()
+    background = _bridge.background._Background()
     loop, thread = background.loop(), background.thread
     background.forget()
     background.stop()
@@ -107,7 +107,7 @@ def test_a_loop_that_is_forgotten_is_not_stopped():
 
 
 def test_work_that_is_given_up_before_a_thread_begins_it_is_not_run():
-    threads, inbox, ran = _bridge._Threads(), SimpleQueue(), []
+    threads, inbox, ran = _bridge.threads._Threads(), SimpleQueue(), []
     threads.idle.append(inbox)
     future = threads.submit(ran.append, 1)
     assert future.cancel()
@@ -116,8 +116,8 @@ def test_work_that_is_given_up_before_a_thread_begins_it_is_not_run():
 
 
 def test_an_idle_thread_that_is_taken_at_the_moment_it_would_end_still_works(monkeypatch):
-    monkeypatch.setattr(_bridge, "IDLE_THREAD_S", 0.01)
-    threads, inbox, done = _bridge._Threads(), SimpleQueue(), threading.Event()
+    monkeypatch.setattr(_bridge.threads, "IDLE_THREAD_S", 0.01)
+    threads, inbox, done = _bridge.threads._Threads(), SimpleQueue(), threading.Event()
     thread = threading.Thread(target=threads._serve, args=(inbox,))
     thread.start()  # not among the idle ones: somebody has taken it and is about to give it work
     assert not done.wait(0.05)
@@ -128,7 +128,7 @@ def test_an_idle_thread_that_is_taken_at_the_moment_it_would_end_still_works(mon
 
 
 async def test_a_forward_that_holds_the_loop_before_it_waits_is_warned_about(monkeypatch):
-    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+    monkeypatch.setattr(_bridge.flows, "HELD_LIMIT_S", 0.02)
 
     class Leaf(nn.Module):
         async def aforward(self):
@@ -145,7 +145,7 @@ async def test_a_forward_that_holds_the_loop_before_it_waits_is_warned_about(mon
 
 
 async def test_code_of_no_module_may_hold_the_loop_unnamed(monkeypatch):
-    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+    monkeypatch.setattr(_bridge.flows, "HELD_LIMIT_S", 0.02)
 
     class Empty(nn.Module):
         def forward(self):
@@ -159,19 +159,19 @@ async def test_code_of_no_module_may_hold_the_loop_unnamed(monkeypatch):
 
 
 async def test_flows_beyond_the_kept_number_are_let_go(monkeypatch):
-    monkeypatch.setattr(_bridge, "IDLE_FLOWS", 0)
-    _bridge._idle.flows.clear()
+    monkeypatch.setattr(_bridge.flows, "IDLE_FLOWS", 0)
+    _bridge.flows._idle.flows.clear()
 
     class Empty(nn.Module):
         def forward(self):
             return 1
 
     assert await Empty().acall() == 1
-    assert _bridge._idle.flows == []
+    assert _bridge.flows._idle.flows == []
 
 
 async def test_what_a_library_did_with_the_interpreters_lock_is_nobodys_fault(monkeypatch):
-    monkeypatch.setattr(_bridge, "HELD_LIMIT_S", 0.02)
+    monkeypatch.setattr(_bridge.flows, "HELD_LIMIT_S", 0.02)
 
     class Starved(nn.Module):
         def forward(self):

@@ -235,14 +235,14 @@ def test_a_forked_child_starts_a_loop_of_its_own():
 
 
 def test_a_worker_thread_is_reused_and_an_idle_one_ends(monkeypatch):
-    monkeypatch.setattr(_bridge, "IDLE_THREAD_S", 0.05)
+    monkeypatch.setattr(_bridge.threads, "IDLE_THREAD_S", 0.05)
 
     async def two():
         first = await _bridge.in_thread(threading.current_thread)
         await asyncio.sleep(0.01)
         return first, await _bridge.in_thread(threading.current_thread)
 
-    _bridge._threads.idle.clear()
+    _bridge.threads._threads.idle.clear()
     first, second = asyncio.run(two())
     assert first is second
     first.join(5)

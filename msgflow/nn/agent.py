@@ -24,6 +24,7 @@ from msgflow.messages import (
 )
 from msgflow.models import Model
 from msgflow.nn.asking import Emit, ask, output_schema, usage_attributes
+from msgflow.nn.calling import call
 from msgflow.nn.model_buffer import ModelBuffer
 from msgflow.nn.module import Module
 from msgflow.nn.parameter import Parameter
@@ -131,7 +132,7 @@ class Agent(ModelBuffer):
             return results[-1].output
 
         # Hooks see and may replace the output, as in a plain call.
-        output = self._enter(converse, args, kwargs)
+        output = call(self, converse, args, kwargs)
         return replace(results[-1], output=output)
 
     async def _converse(

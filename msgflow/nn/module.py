@@ -2,21 +2,23 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from inspect import iscoroutinefunction
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from msgflow._bridge import current_flow, in_flow, in_thread, wait
 from msgflow._frozen import freeze, thaw
-from msgflow._version_clock import Cell, publish
+from msgflow._version_clock import Cell, pinned, publish, read, restructured, transaction
 from msgflow.errors import NotJson
 from msgflow.nn import state_dict as _state
-from msgflow.nn.hooks import Hook, HookTable, RemovableHandle, is_hooked, run_with_hooks
+from msgflow.nn.calling import Overlay, call
+from msgflow.nn.hooks import Hook, HookTable, RemovableHandle
 from msgflow.nn.parameter import Parameter
-from msgflow.nn.recording import record_call
 from msgflow.nn.tree_repr import tree_repr
-from msgflow.trace import names, tracer
+from msgflow.trace import names
 
 T = TypeVar("T")
+_pinned = pinned.get
 
 # How a list, a tuple or a dict of modules is registered when it is assigned; containers.py fills it.
 wrappers: dict[type, Callable[[Any], "Module"]] = {}
@@ -33,6 +35,7 @@ class Module:
     training: bool
     _is_plain, _is_async = True, False
     _names_are_attributes = True
+    _choose_overlay: Callable[[tuple[Any, ...], dict[str, Any]], Overlay | None] | None = None
     _parameters: dict[str, Parameter]
     _buffers: dict[str, Cell]
     _non_persistent: set[str]
@@ -77,16 +80,7 @@ class Module:
         return await in_flow(self.forward, args, kwargs)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if tracer() is None and not is_hooked(self):
-            return self._run(args, kwargs)
-        return self._enter(self._run, args, kwargs)
-
-    def _enter(self, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run this module's work as a call of it: inside its span, between its hooks."""
-        active = tracer()
-        if active is not None:
-            return record_call(active, self, run, args, kwargs)
-        return run_with_hooks(self, run, args, kwargs)
+        return call(self, self._run, args, kwargs)
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `module(...)`, for async code: what has to be waited for suspends this task and blocks nobody."""
@@ -125,13 +119,16 @@ class Module:
     # --- attributes ------------------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        tables = self.__dict__
-        if name in tables["_parameters"]:
-            return tables["_parameters"][name].cell.value
-        if name in tables["_modules"]:
-            return tables["_modules"][name]
-        if name in tables["_buffers"]:
-            return tables["_buffers"][name].value
+        parameter = self._parameters.get(name)
+        if parameter is not None:
+            # What read(parameter) does, without the call: this is where prompts are read.
+            value, version = parameter.stored
+            pin = _pinned()
+            return value if pin is None or version <= pin.number else pin.look_up(parameter)
+        if name in self._modules:
+            return self._modules[name]
+        if name in self._buffers:
+            return read(self._buffers[name])
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -163,14 +160,17 @@ class Module:
         return self.aforward if self._is_async else self.forward
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_digest"}
+        return {name: value for name, value in self.__dict__.items() if name not in _not_copied}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return cast(Self, _state.copied(self, memo))
 
     def _forget(self, name: str) -> bool:
         """Take a name out of every table."""
         found = [table.pop(name) for table in (self._parameters, self._buffers, self._modules) if name in table]
         self._non_persistent.discard(name)
         if found:
-            publish()
+            restructured()
         return bool(found)
 
     def _check_name(self, name: object) -> None:
@@ -187,7 +187,7 @@ class Module:
             self._forget(name)
         self.__dict__.pop(name, None)
         table[name] = value
-        publish()
+        restructured()
 
     def register_parameter(self, name: str, param: Parameter) -> None:
         """What `self.name = Parameter(...)` does."""
@@ -340,16 +340,34 @@ class Module:
         """All saved values by dotted key: own parameters, own buffers, then children. Copies throughout."""
         return _state.collect(self, prefix)
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> _state.LoadReport:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, *, rename: Mapping[str, str] | None = None
+    ) -> _state.LoadReport:
         """Check every key and kind, then publish all values at once.
 
-        Raises StateDictError, with every problem and before any change; `strict=False` loads what fits and
-        reports the rest.
+        `rename` says what keys of the state are called here: {"old.": "new."} for all that begin so, {"old": "new"} for
+        that one key. Raises StateDictError, with every problem and before any change; `strict=False` loads what fits
+        and reports the rest.
         """
-        return _state.load(self, state, strict)
+        return _state.load(self, _state.renamed(state, rename or {}), strict)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Publish everything that is assigned in the `with` block at once, at its end; nothing where it raises.
+
+        Reading in the block shows what it has assigned so far; everybody else reads the old values until its end.
+        """
+        return transaction()
+
+    def to(self, device: Any = None, dtype: Any = None) -> Self:
+        """Move all tensors to a device, convert them to a dtype, or both, in one publish; other values stay."""
+        _state.move(self, device, dtype)
+        return self
+
+    def cpu(self) -> Self:
+        return self.to("cpu")
 
     def digest(self) -> str:
-        """A hash of the state, 16 hex digits: equal states have equal digests, in any process."""
+        """A hash of the state, 16 hex digits: equal states, equal digests, in any process."""
         return _state.digest(self)
 
     def extra_repr(self) -> str:
@@ -360,8 +378,9 @@ class Module:
         return tree_repr(self)
 
 
+_not_copied = {"_digest", "_choose_overlay"}
 # What each module keeps itself, beside what it is given.
-_own_names = {*Module.__annotations__, "_digest"}
+_own_names = {*Module.__annotations__, *_not_copied}
 
 
 def _join(prefix: str, name: str) -> str:

@@ -6,7 +6,7 @@ from msgflow._frozen import freeze
 from msgflow._version_clock import Cell, publish
 
 
-class Parameter:
+class Parameter(Cell):
     """A prompt, or another JSON value such as a list of examples, that is saved, swapped and optimised.
 
     `spec` says what the value is for ("system_prompt"), for people and for optimisers. Parameters have identity:
@@ -14,21 +14,20 @@ class Parameter:
     Raises TypeError for data that no state file can hold.
     """
 
-    __slots__ = ("__weakref__", "_cell", "grad", "requires_grad", "spec")
+    __slots__ = ("__weakref__", "grad", "requires_grad", "spec")
 
     def __init__(self, data: Any, spec: str | None = None, *, requires_grad: bool = True) -> None:
         self.spec, self.requires_grad, self.grad = spec, requires_grad, None
-        self._cell = Cell(self.prepare(data))
+        super().__init__(self.kept(freeze(data, "a parameter")))
 
-    def prepare(self, data: Any, where: str = "a parameter") -> Any:
-        """The form in which a value is kept, or TypeError."""
-        frozen = freeze(data, where)
+    def kept(self, frozen: Any) -> Any:
+        """The form in which a frozen value is kept; raises what is wrong with it."""
         return Text(frozen, self) if isinstance(frozen, str) else frozen
 
     @property
     def data(self) -> Any:
         """The value itself: a plain `str`, or a JSON value that cannot be changed in place."""
-        value = self._cell.value
+        value = self.value
         return str(value) if isinstance(value, Text) else value
 
     @data.setter
@@ -36,16 +35,11 @@ class Parameter:
         if self.is_text != isinstance(data, str):
             was, given = ("text", type(data).__name__) if self.is_text else ("not text", "text")
             raise TypeError(f"this parameter holds {was} and cannot become {given}; register a new Parameter instead")
-        publish([(self._cell, self.prepare(data))])
+        publish([(self, self.kept(freeze(data, "a parameter")))])
 
     @property
     def is_text(self) -> bool:
-        return isinstance(self._cell.value, str)
-
-    @property
-    def cell(self) -> Cell:
-        """Where the value lives; `cell.value` is what a module's attribute shows."""
-        return self._cell
+        return isinstance(self.stored[0], str)  # in one version as in any
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         self.requires_grad = requires_grad
@@ -76,7 +70,7 @@ class Text(str):
     parameter: Parameter
 
     def __new__(cls, text: str, parameter: Parameter) -> "Text":
-        self = super().__new__(cls, text)
+        self = str.__new__(cls, text)
         self.parameter = parameter
         return self
 

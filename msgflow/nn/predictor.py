@@ -174,9 +174,8 @@ class Examples(Parameter):
         self.signature = signature
         super().__init__(data, spec, **options)
 
-    def prepare(self, data: Any, where: str = "examples") -> Any:
+    def kept(self, examples: Any) -> Any:
         names = [field.name for field in (*self.signature.inputs, *self.signature.outputs)]
-        examples = super().prepare(data, where)
         if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
             raise TypeError("examples are a list of dicts")
         for number, example in enumerate(examples):

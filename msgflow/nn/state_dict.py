@@ -1,14 +1,15 @@
 """What a module tree has to save: collecting it, loading it whole or not at all, hashing it."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgflow._frozen import freeze, thaw
-from msgflow._version_clock import Cell, now, publish
-from msgflow.errors import MsgflowError, NotJson, StateDictError
+from msgflow._version_clock import Cell, giving_way, one_version, publish, reading
+from msgflow.errors import MsgflowError, NotJson, StateDictError, StateError
+from msgflow.nn.parameter import Parameter
+from msgflow.state.digest import digest as digest_of
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
@@ -23,8 +24,7 @@ class LoadReport:
     mismatched: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(NamedTuple):
     """One place of the state: its cell, the module it belongs to and its name there."""
 
     cell: Cell
@@ -33,26 +33,28 @@ class _Slot:
 
     def prepare(self, value: Any, key: str) -> Any:
         """The value as it will be kept. Raises TypeError, or what the module raises, for one that does not fit."""
+        cell = self.cell
+        if type(value) is str and isinstance(cell, Parameter) and cell.is_text:
+            return cell.kept(value)  # what all the rest comes to for a prompt, in a third of the time
         frozen = freeze(value, key)
-        had, came = kind(self.cell.value), kind(frozen)
-        if "nothing" not in (had, came) and had != came:
+        had, came = kind(cell.value), kind(frozen)
+        if had != came and "nothing" not in (had, came):
             raise NotJson(f"expected {had}, got {came} ({frozen!r:.60})")
-        parameter = self.module._parameters.get(self.name)
-        if parameter is None:
+        if not isinstance(cell, Parameter):
             return self.module._buffer_value(self.name, frozen)
-        if (came == "text") != parameter.is_text:
+        if (came == "text") != (had == "text"):
             raise NotJson(f"expected {had}, got {came}")
-        return parameter.prepare(frozen)
+        return cell.kept(frozen)
 
 
 def kind(value: Any) -> str:
     """The kind of a JSON value, in words. A value replaces one of its own kind only; None fits any buffer."""
+    if isinstance(value, str):
+        return "text"
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "a boolean"
-    if isinstance(value, str):
-        return "text"
     if isinstance(value, int | float):
         return "a number"
     return "a list" if isinstance(value, list) else "a dict"
@@ -62,7 +64,7 @@ def _slots(module: "Module", prefix: str = "") -> Iterator[tuple[str, _Slot]]:
     for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
         dotted = f"{path}." if path else ""
         for name, parameter in part._parameters.items():
-            yield dotted + name, _Slot(parameter.cell, part, name)
+            yield dotted + name, _Slot(parameter, part, name)
         for name, cell in part._buffers.items():
             if name not in part._non_persistent:
                 yield dotted + name, _Slot(cell, part, name)
@@ -70,48 +72,119 @@ def _slots(module: "Module", prefix: str = "") -> Iterator[tuple[str, _Slot]]:
 
 def _unique_slots(module: "Module", prefix: str = "") -> dict[str, _Slot]:
     """By key; a parameter that several modules share is one slot, under its first key."""
-    seen: set[int] = set()
+    seen: set[Cell] = set()
     slots = {}
     for key, slot in _slots(module, prefix):
-        if id(slot.cell) not in seen:
-            seen.add(id(slot.cell))
+        if slot.cell not in seen:
+            seen.add(slot.cell)
             slots[key] = slot
     return slots
 
 
 def collect(module: "Module", prefix: str = "") -> dict[str, Any]:
-    return {
-        key: str(slot.cell.value) if isinstance(slot.cell.value, str) else thaw(slot.cell.value)
-        for key, slot in _unique_slots(module, prefix).items()
-    }
+    with one_version():
+        return {
+            key: str(value) if isinstance(value := slot.cell.value, str) else thaw(value)
+            for key, slot in giving_way(_unique_slots(module, prefix).items())
+        }
+
+
+def renamed(state: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    """The state under other keys: {"old.": "new."} for all that begin so ("" for all), {"old": "new"} for one.
+
+    The longest name that fits decides. Raises StateError where two keys become one.
+    """
+    if not names or not isinstance(state, Mapping):
+        return state
+    if not isinstance(names, Mapping) or not all(isinstance(name, str) for pair in names.items() for name in pair):
+        raise TypeError(f"rename is a dict of old names to new ones, both text, not {names!r:.80}")
+    for old, new in names.items():
+        if _is_prefix(old) != _is_prefix(new):
+            raise StateError(
+                f"rename={{{old!r}: {new!r}}} mixes a key with a prefix; a prefix ends with a dot on both sides"
+            )
+    longest_first = sorted(names, key=len, reverse=True)
+    came_from: dict[str, str] = {}
+    for key in state:
+        fits = (old for old in longest_first if key == old or (_is_prefix(old) and str(key).startswith(old)))
+        match = next(fits, None)
+        new = key if match is None else names[match] + key[len(match) :]
+        if new in came_from:
+            raise StateError(f"rename makes {new!r} of both {came_from[new]!r} and {key!r}; nothing was changed")
+        came_from[new] = key
+    return {new: state[key] for new, key in came_from.items()}
+
+
+def _is_prefix(name: str) -> bool:
+    return not name or name.endswith(".")
 
 
 def load(module: "Module", state: Mapping[str, Any], strict: bool) -> LoadReport:
+    changes, report = _compared(module, state)
+    if strict:
+        _refuse_misfit(module, report)
+    publish(changes.items())
+    return report
+
+
+def prepared(module: "Module", state: Mapping[str, Any]) -> dict[Cell, Any]:
+    """What loading the state would publish. Raises StateDictError where it does not fit, as `load_state_dict`."""
+    changes, report = _compared(module, state)
+    _refuse_misfit(module, report)
+    return changes
+
+
+def _compared(module: "Module", state: Mapping[str, Any]) -> tuple[dict[Cell, Any], LoadReport]:
     if not isinstance(state, Mapping):
         raise TypeError(f"a state is a mapping of dotted keys to values, not {type(state).__name__}")
     slots = _unique_slots(module)
-    missing = [key for key in slots if key not in state]
-    unexpected = [str(key) for key in state if key not in slots]
-    mismatched, changes = [], []
-    for key, slot in slots.items():
+    report = LoadReport([key for key in slots if key not in state], [str(key) for key in state if key not in slots], [])
+    changes = {}
+    for key, slot in giving_way(slots.items()):
         if key in state:
             try:
-                changes.append((slot.cell, slot.prepare(state[key], key)))
+                changes[slot.cell] = slot.prepare(state[key], key)
             except (TypeError, ValueError, MsgflowError) as problem:
-                mismatched.append(f"{key}: {problem}")
-    if strict and (missing or unexpected or mismatched):
-        raise StateDictError(type(module).__name__, missing, unexpected, mismatched)
-    publish(changes)
-    return LoadReport(missing, unexpected, mismatched)
+                report.mismatched.append(f"{key}: {problem}")
+    return changes, report
+
+
+def _refuse_misfit(module: "Module", report: LoadReport) -> None:
+    if report.missing or report.unexpected or report.mismatched:
+        raise StateDictError(type(module).__name__, report.missing, report.unexpected, report.mismatched)
+
+
+def copied(module: "Module", memo: dict[int, Any]) -> "Module":
+    """A deep copy of one version, however many are published meanwhile."""
+    with one_version():
+        make, made_with, state, *_ = cast(tuple[Any, ...], module.__reduce_ex__(4))
+        twin: Module = make(*deepcopy(made_with, memo))
+        memo[id(module)] = twin
+        twin.__dict__.update(deepcopy(state, memo))
+    return twin
+
+
+def move(module: "Module", device: Any, dtype: Any) -> None:
+    """What has a method `to` is a tensor."""
+    cells = {cell for _, part in module.named_modules() for cell in _cells(part)}
+    tensors = [(cell, cell.value) for cell in cells if hasattr(cell.value, "to")]
+    if device is None and dtype is None:
+        raise TypeError("to() takes a device, a dtype or both")
+    publish([(cell, tensor.to(device=device, dtype=dtype)) for cell, tensor in tensors])
+
+
+def _cells(module: "Module") -> Iterator[Cell]:
+    yield from module._parameters.values()
+    yield from module._buffers.values()
 
 
 def digest(module: "Module") -> str:
-    """Kept with the clock's reading, so that a traced call does not hash a state that nobody changed."""
-    clock = now()
-    kept: tuple[int, str] | None = module.__dict__.get("_digest")
-    if kept is not None and kept[0] == clock:
+    """Kept for what it was made from, so that a traced call does not hash a state that nobody changed."""
+    kept: tuple[object, str] | None = module.__dict__.get("_digest")
+    if kept is not None and kept[0] == reading():
         return kept[1]
-    text = json.dumps(collect(module), sort_keys=True, separators=(",", ":"))
-    made = hashlib.sha256(text.encode()).hexdigest()[:16]
-    module.__dict__["_digest"] = (clock, made)
+    with one_version():
+        made = digest_of(collect(module))
+        if (made_from := reading()) is not None:
+            module.__dict__["_digest"] = (made_from, made)
     return made

@@ -9,6 +9,7 @@ from msgflow._bridge import in_thread, wait
 from msgflow._leaf import call_leaf
 from msgflow.errors import ToolArgumentsError, ToolError
 from msgflow.messages import ToolCall, ToolSpec
+from msgflow.nn import calling
 from msgflow.nn.asking import as_text
 from msgflow.nn.containers import ModuleDict
 from msgflow.nn.module import Module
@@ -56,7 +57,7 @@ class Tool(Module):
         def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return wait(self._execute(call, args, kwargs))
 
-        result: Any = self._enter(run, (), arguments)
+        result: Any = calling.call(self, run, (), arguments)
         try:
             return as_text(result)
         except Exception as error:

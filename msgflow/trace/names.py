@@ -48,6 +48,9 @@ ERROR_TYPE = "error.type"
 
 MODULE = "msgflow.module"
 STATE_DIGEST = "msgflow.state.digest"
+VERSION_NAME = "msgflow.version.name"
+SPLIT_KEY = "msgflow.split.key"
+SHADOW = "msgflow.shadow"
 
 # Request settings that the convention names; other settings are the provider's own and are not recorded.
 SETTINGS = {
