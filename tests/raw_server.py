@@ -40,8 +40,9 @@ async def serving(talk, **options):
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        # Connections that were just accepted get their task; a server that is closed before leaves their sockets open.
+        await asyncio.sleep(0.01)
         server.close()
-        await asyncio.sleep(0.01)  # connections that were just accepted get their task
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
