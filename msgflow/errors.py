@@ -22,17 +22,35 @@
     │   ├── ToolArgumentsError (TypeError)   .tool, .arguments
     │   ├── ToolError                        .tool, .arguments; __cause__ is what the tool raised
     │   └── MaxTurnsError                    .turns
+    ├── GuardRefused (ValueError)            .module, .on, .message; __cause__ is what its check raised
     ├── DataError (ValueError)               a document folder or index that holds nothing usable
+    ├── VersionError                         something about the version store
+    │   ├── VersionNotFound (LookupError)    .ref, .near: no version or tag of that name
+    │   ├── AmbiguousVersion (LookupError)   .ref, .candidates: several ids begin so
+    │   ├── NothingToRollBack (LookupError)  .tag: it pointed at nothing before
+    │   ├── TagNameError (ValueError)        .name
+    │   ├── VersionDamaged (ValueError)      .id: another state is stored under it
+    │   └── VersionStoreError (OSError)      no database of ours, out of reach, or locked for long
     └── BridgeError (RuntimeError)           blocking where nothing could ever wake the caller
 
 Each message says what came, what was expected and what to do next; the facts are attributes.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class MsgflowError(Exception):
-    """Root of all errors raised by msgflow on purpose."""
+    """Root of all errors raised by msgflow on purpose. They can be pickled, with their facts."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[MsgflowError], args: tuple[Any, ...], facts: dict[str, Any]) -> MsgflowError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 class StateError(MsgflowError):
@@ -185,8 +203,77 @@ class MaxTurnsError(AgentError):
         )
 
 
+class GuardRefused(MsgflowError, ValueError):
+    """An input (`on` is "pre") or an output ("post") that a guard did not let pass.
+
+    The text is `message` where the guard has one; `module` is the name of the guarded module's class.
+    """
+
+    def __init__(self, module: str, on: str, message: str | None = None, cause: Exception | None = None) -> None:
+        self.module, self.on, self.message = module, on, message
+        if message is None:
+            message = f"a guard refused the {'input' if on == 'pre' else 'output'} of {module}"
+            if cause is not None:
+                message += f", because its check raised {type(cause).__name__}: {cause}"
+        super().__init__(message)
+
+
 class DataError(MsgflowError, ValueError):
     """Documents, a folder or an index that hold nothing usable."""
+
+
+class VersionError(MsgflowError):
+    """Something about the version store."""
+
+
+class VersionNotFound(VersionError, LookupError):
+    """A ref that is no id, no beginning of one and no tag."""
+
+    def __init__(self, ref: str, near: Sequence[str], hint: str = "") -> None:
+        self.ref, self.near = ref, list(near)
+        meant = f"; near it: {', '.join(self.near)}" if near else ""
+        super().__init__(
+            f"there is no version or tag {ref!r:.120}{meant}. {hint or 'log() lists the versions, tags() the tags.'}"
+        )
+
+
+class AmbiguousVersion(VersionError, LookupError):
+    """The beginning of an id that several versions share."""
+
+    def __init__(self, ref: str, candidates: Sequence[str]) -> None:
+        self.ref, self.candidates = ref, list(candidates)
+        super().__init__(f"{ref!r} begins several ids: {', '.join(self.candidates)}. Give more digits.")
+
+
+class NothingToRollBack(VersionError, LookupError):
+    """A tag that pointed at nothing before."""
+
+    def __init__(self, tag: str, version: str) -> None:
+        self.tag = tag
+        super().__init__(
+            f"the tag {tag!r} points at {version} and at nothing before it, so it stays there; "
+            f"tag({tag!r}, id) moves it, tag_log({tag!r}) shows where it was"
+        )
+
+
+class TagNameError(VersionError, ValueError):
+    """A name that no tag can have."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"a tag cannot be named {name!r:.120}: {reason}. Take a name such as 'production'.")
+
+
+class VersionDamaged(VersionError, ValueError):
+    """What is stored under an id is another state than the one that has this id."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        self.id = version
+        super().__init__(f"the version {version} {reason}")
+
+
+class VersionStoreError(VersionError, OSError):
+    """A database that is no version store, is out of reach, or was locked for too long."""
 
 
 class BridgeError(MsgflowError, RuntimeError):

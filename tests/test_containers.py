@@ -1,5 +1,7 @@
 """Containers against an oracle: a plain list or dict that gets the same operations."""
 
+import threading
+import time
 from collections import OrderedDict
 
 import pytest
@@ -33,7 +35,10 @@ list_operations = st.one_of(
     st.tuples(st.just("pop")),
     st.tuples(st.sampled_from(["pop", "__delitem__", "__getitem__"]), indexes),
     st.tuples(st.just("__setitem__"), indexes, modules),
-    st.tuples(st.just("__delitem__"), slices),
+    st.tuples(st.sampled_from(["__delitem__", "__getitem__"]), slices),
+    st.tuples(st.just("__setitem__"), slices, st.lists(modules, max_size=3)),
+    st.tuples(st.sampled_from(["__mul__", "__rmul__", "__imul__"]), st.integers(1, 2)),
+    st.tuples(st.just("__add__"), st.lists(modules, max_size=2)),
 )
 
 dict_operations = st.one_of(
@@ -49,9 +54,11 @@ def outcome(target, name, *arguments):
     """What a call returns, or the type of what it raises."""
     try:
         result = getattr(target, name)(*arguments)
-    except (IndexError, KeyError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         return type(error)
-    return "itself" if result is target else result
+    if result is target:
+        return "itself"
+    return list(result) if isinstance(result, nn.ModuleList | nn.Sequential) else result
 
 
 @pytest.mark.parametrize("kind", [nn.ModuleList, lambda given=(): nn.Sequential(*given)], ids=["list", "sequential"])
@@ -61,8 +68,8 @@ def test_a_list_of_modules_behaves_as_a_list(kind, operations, part):
     ours, plain = kind(), []
     for name, *arguments in operations:
         mine, theirs = outcome(ours, name, *arguments), outcome(plain, name, *arguments)
-        # append and extend return the container, so that they can be chained.
-        assert mine is theirs or (mine == "itself" and theirs in (None, "itself"))
+        # append, extend and insert return the container, so that they can be chained.
+        assert mine == theirs or (mine == "itself" and theirs in (None, "itself"))
         assert list(ours) == plain and len(ours) == len(plain) and bool(ours) == bool(plain)
     assert list(ours[part]) == plain[part] and type(ours[part]) is type(ours)
     assert list(ours._modules) == [str(number) for number in range(len(plain))]
@@ -118,6 +125,60 @@ def test_a_sequential_of_named_modules_keeps_their_names(kind):
     assert list(named._modules) == ["first", "second", "third"] and named.second(0) == 2 and named[2] is first
     assert list(named[:2]._modules) == ["first", "second"] and list(named[::2]._modules) == ["first", "third"]
     assert list(named[5:]._modules) == []
+
+
+def test_named_modules_keep_their_names_when_others_come_and_go():
+    named = nn.Sequential({"a": Add(1), "b": Add(2), "c": Add(3)})
+    del named[0]
+    named.insert(1, Add(4)).insert(0, Add(5))
+    assert list(named._modules) == ["0", "b", "2", "c"] and [each.number for each in named] == [5, 2, 4, 3]
+    named[1:3] = [Add(6)]
+    assert list(named._modules) == ["0", "1", "c"] and named.pop(slice(2))(0) == 11 and list(named._modules) == ["c"]
+
+
+def test_repeated_modules_are_shared():
+    once = nn.Sequential({"a": Add(1), "b": Add(2)})
+    thrice = 3 * once
+    once *= 2
+    assert thrice(0) == 9 and once(0) == 6 and len(list(thrice.modules())) == 3
+    assert list(thrice._modules) == list("012345") and list(once._modules) == ["a", "b", "2", "3"]
+
+
+@pytest.mark.parametrize("times", [0, -1])
+def test_modules_are_repeated_at_least_once(times):
+    steps = nn.Sequential(Add())
+    for wrong in (steps.__mul__, steps.__rmul__, steps.__imul__):
+        with pytest.raises(ValueError, match=f"cannot be repeated {times} times; give a number of at least 1"):
+            wrong(times)
+    with pytest.raises(TypeError):
+        steps * 1.5
+    assert len(steps) == 1
+
+
+def test_a_copy_of_a_dict_shares_its_modules_and_goes_its_own_way():
+    steps = nn.ModuleDict({"a": POOL[0]})
+    copied = steps.copy()
+    copied["b"] = POOL[1]
+    assert type(copied) is nn.ModuleDict and copied["a"] is steps["a"] and list(steps) == ["a"]
+
+
+def test_a_call_in_another_thread_never_sees_a_chain_that_is_half_rebuilt():
+    steps, results, stop = nn.Sequential(*[Add(1)] * 50), set(), threading.Event()
+
+    def calls():
+        while not stop.is_set():
+            results.add(steps(0))
+
+    thread = threading.Thread(target=calls)
+    thread.start()
+    while not results:
+        time.sleep(0.001)
+    for _ in range(200):
+        del steps[0]
+        steps.insert(0, Add(1))
+    stop.set()
+    thread.join()
+    assert results <= {49, 50}
 
 
 def test_named_and_numbered_modules_go_together():
@@ -177,9 +238,14 @@ def test_setting_something_else_is_refused():
         nn.ModuleDict()["a"] = "step"
 
 
-def test_extending_by_one_module_says_to_append():
-    with pytest.raises(TypeError, match="takes several modules, not one Add; use append"):
-        nn.ModuleList().extend(Add())
+def test_one_module_where_several_are_expected_is_refused():
+    for wrong in (
+        nn.ModuleList().extend,
+        nn.ModuleList().__iadd__,
+        lambda one: nn.Sequential().__setitem__(slice(1), one),
+    ):
+        with pytest.raises(TypeError, match="several modules are expected, not one Add; put it in a list"):
+            wrong(Add())
     assert len(nn.ModuleList(nn.Sequential(Add(), Add()))) == 2
 
 

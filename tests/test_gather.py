@@ -1,6 +1,7 @@
 """Several pieces of work at once, and one plain exception when one fails."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -31,7 +32,20 @@ async def test_no_calls_give_no_results():
     assert await gather([]) == []
 
 
-async def test_one_call_is_awaited_in_the_callers_own_task():
+@pytest.mark.parametrize("count", [1, 3])
+async def test_each_call_has_a_context_of_its_own(count):
+    variable = ContextVar("variable", default="caller's")
+
+    async def call():
+        seen = variable.get()
+        variable.set("call's")
+        return seen
+
+    assert await gather([call] * count, lone_in_place=False) == ["caller's"] * count
+    assert variable.get() == "caller's"
+
+
+async def test_a_lone_call_is_awaited_in_the_callers_own_task():
     async def call():
         return asyncio.current_task()
 
@@ -79,10 +93,80 @@ async def test_nested_calls_raise_the_innermost_failure():
         await gather([inner, returning(1, 30)])
 
 
-async def test_a_group_that_a_branch_raises_is_opened():
+async def test_a_group_that_a_call_raises_is_its_own_exception_and_stays_whole():
     group = ExceptionGroup("several", [ValueError("first"), KeyError("second")])
-    with pytest.raises(ValueError, match="first"):
+    with pytest.raises(ExceptionGroup) as caught:
         await gather([failing(group), returning(1, 30)])
+    assert caught.value is group
+
+
+async def test_the_failure_that_came_first_is_raised_whatever_the_order_of_the_calls():
+    with pytest.raises(ValueError, match="sooner"):
+        await gather([failing(KeyError("later"), 30), failing(ValueError("sooner"), 0.01), returning(1)])
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_ends_the_program_is_raised_as_it_is(error):
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(gather([failing(error), returning(1, 30)]))
+    assert caught.value is error
+
+
+async def test_a_failure_while_cleaning_up_wins_over_being_cancelled():
+    async def fails_when_cancelled():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            raise RuntimeError("cleaning up")
+
+    task = asyncio.create_task(gather([fails_when_cancelled, returning(1, 30)]))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(RuntimeError, match="cleaning up"):
+        await task
+
+
+@pytest.mark.parametrize("limit", [1, 3, 50, None])
+async def test_at_most_limit_calls_run_at_a_time(limit):
+    running, most = 0, 0
+
+    async def call():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return most
+
+    assert len(await gather([call] * 20, limit=limit)) == 20
+    assert most == min(limit or 20, 20)
+
+
+async def test_calls_that_wait_for_a_free_place_are_not_begun_after_a_failure():
+    begun = []
+
+    async def call():
+        begun.append(1)
+        await asyncio.sleep(0.001)
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        await gather([call] * 10, limit=2)
+    assert len(begun) == 2
+
+
+async def test_ten_thousand_calls_become_no_more_tasks_than_the_limit():
+    most = number = 0
+
+    async def call():
+        nonlocal most, number
+        number += 1
+        if number % 500 == 0:  # to count them takes a while
+            most = max(most, len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+
+    await gather([call] * 10_000, limit=5)
+    assert number == 10_000 and 0 < most <= 5 + 2
 
 
 async def test_cancelling_from_outside_cancels_every_branch():
@@ -111,3 +195,16 @@ async def test_a_branch_that_cancels_itself_cancels_the_whole():
 
     with pytest.raises(asyncio.CancelledError):
         await gather([works, cancels])
+
+
+@pytest.mark.timeout(5)
+async def test_a_call_that_cancels_itself_leaves_none_waiting_for_its_place():
+    begun = []
+
+    async def cancels():
+        begun.append(1)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await gather([cancels] * 4, limit=1)
+    assert len(begun) == 1

@@ -7,6 +7,8 @@ import pickle
 import pytest
 
 import msgflow.nn as nn
+import msgflow.nn.functional as F
+from tests.functional_doors import until
 from tests.in_python import run_script
 
 
@@ -200,25 +202,61 @@ async def test_an_always_called_hook_that_fails_is_warned_about_and_does_not_hid
         await door(fails)
 
 
-async def test_always_called_hooks_run_when_the_call_is_cancelled():
-    log = []
+class Slow(nn.Module):
+    async def aforward(self):
+        await asyncio.sleep(30)
 
-    class Slow(nn.Module):
-        async def aforward(self):
-            await asyncio.sleep(30)
+
+def cleaning_up(log):
+    """An async hook that waits, as one that closes a connection does."""
 
     async def hook(*_):
-        await asyncio.sleep(0)
-        log.append("after")
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)
+        log.append("cleaned up")
 
-    slow = Slow()
-    slow.register_forward_hook(hook, always_call=True)
+    return hook
+
+
+async def test_always_called_hooks_run_when_the_call_is_cancelled():
+    slow, log = Slow(), []
+    for _ in range(2):
+        slow.register_forward_hook(cleaning_up(log), always_call=True)
     task = asyncio.create_task(nn.Sequential(slow).acall())
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert log == ["after"]
+    assert log == ["cleaned up"] * 2
+
+
+async def test_always_called_hooks_may_wait_when_a_time_limit_ends_the_call(door):
+    class Limited(nn.Module):
+        def forward(self, call):
+            return F.wait_for(call, timeout=0.02)
+
+    slow, log = Slow(), []
+    for _ in range(2):
+        slow.register_forward_hook(cleaning_up(log), always_call=True)
+    with pytest.raises(TimeoutError):
+        await door(Limited(), slow)
+    assert log == ["cleaned up"] * 2
+
+
+async def test_always_called_hooks_may_wait_when_the_thread_that_they_run_in_is_given_up(door):
+    class Limited(nn.Module):
+        def forward(self, call):
+            return F.wait_for(call, timeout=0.02)
+
+    slow, log = Slow(), []
+    slow.register_forward_hook(cleaning_up(log), always_call=True)
+
+    def in_a_worker_thread():
+        return slow()
+
+    with pytest.raises(TimeoutError):
+        await door(Limited(), in_a_worker_thread)
+    await until(lambda: log == ["cleaned up"])
 
 
 @pytest.mark.parametrize("wrong", [1, "ab", (1,), (1, {}), ((1,), 2), [(1,), {}], ((1,), {}, None)])

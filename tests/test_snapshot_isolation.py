@@ -114,7 +114,7 @@ async def test_a_context_that_outlives_its_call_reads_the_latest_values(door):
 
 def big_texts():
     gc.collect()
-    return sum(type(found) is type(Pair().a) and found.startswith("big") for found in gc.get_objects())
+    return sum(type(found) is nn.parameter.Text and found.startswith("big") for found in gc.get_objects())
 
 
 def test_an_old_value_is_freed_with_the_last_call_that_needs_it():

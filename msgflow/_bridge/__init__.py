@@ -18,8 +18,8 @@ blocking calls inside async code there suspend, too, and nothing can wait for it
 a bounded pool, calls that nest exhaust it and hang.
 """
 
-from msgflow._bridge.background import Launched, launch, wait
+from msgflow._bridge.background import Launched, launch, shielded, wait
 from msgflow._bridge.flows import current_flow, excuse, in_flow, running_loop
 from msgflow._bridge.threads import in_thread
 
-__all__ = ["Launched", "current_flow", "excuse", "in_flow", "in_thread", "launch", "running_loop", "wait"]
+__all__ = ["Launched", "current_flow", "excuse", "in_flow", "in_thread", "launch", "running_loop", "shielded", "wait"]

@@ -5,10 +5,12 @@ import atexit
 import contextvars
 import os
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from inspect import iscoroutine
 from typing import Any, TypeVar, cast
+
+import anyio
 
 from msgflow._bridge.flows import Work, current_flow, in_flow
 from msgflow._version_clock import Held
@@ -145,6 +147,20 @@ class Job:
 
 
 job_of_thread: contextvars.ContextVar[Job | None] = contextvars.ContextVar("msgflow_job", default=None)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Here a clean-up may still wait, although the call that it cleans up after was cancelled.
+
+    A time limit cancels again at each wait, and so does the end of a worker thread's job.
+    """
+    token = job_of_thread.set(None)
+    try:
+        with nullcontext() if current_flow() is None else anyio.CancelScope(shield=True):
+            yield
+    finally:
+        job_of_thread.reset(token)
 
 
 class Launched:

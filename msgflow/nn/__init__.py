@@ -10,13 +10,17 @@ from msgflow.nn.parameter import Parameter
 from msgflow.nn.state_dict import LoadReport
 
 if TYPE_CHECKING:
+    from msgflow.nn import functional
     from msgflow.nn.agent import Agent, Result
+    from msgflow.nn.guard import Guard
     from msgflow.nn.predictor import Predictor
     from msgflow.nn.retriever import Retriever
     from msgflow.nn.tool import Tool
+    from msgflow.nn.tree_diagram import diagram
 
 __all__ = [
     "Agent",
+    "Guard",
     "LoadReport",
     "Module",
     "ModuleDict",
@@ -27,13 +31,24 @@ __all__ = [
     "Retriever",
     "Sequential",
     "Tool",
+    "diagram",
+    "functional",
     "hooks",
 ]
 
-# What talks to models is loaded when it is asked for; the tree itself needs none of it.
+# What the tree itself does not need is loaded when it is asked for.
 __getattr__ = _lazily(
     __name__,
-    {"Agent": "agent", "Result": "agent", "Predictor": "predictor", "Retriever": "retriever", "Tool": "tool"},
+    {
+        "Agent": "agent",
+        "Guard": "guard",
+        "Predictor": "predictor",
+        "Result": "agent",
+        "Retriever": "retriever",
+        "Tool": "tool",
+        "diagram": "tree_diagram",
+        "functional": "",
+    },
 )
 
 

@@ -6,6 +6,7 @@ from itertools import count
 from operator import index as as_index
 from typing import Any, Self, overload
 
+from msgflow._version_clock import restructured
 from msgflow.nn.module import Module, wrappers
 
 
@@ -19,12 +20,14 @@ class _Numbered(Module):
             raise IndexError(f"index {index} is out of range for {len(self)} modules")
         return index % len(self) if len(self) else 0
 
-    def _renumber(self, modules: Iterable[Module]) -> None:
-        kept = [_checked(module) for module in modules]
-        for name in tuple(self._modules):
+    def _take(self, named: Iterable[tuple[str, Module]]) -> None:
+        """Hold these modules in place of all; whose name is a number is numbered anew, others keep theirs."""
+        table = {str(place) if name.isdecimal() else name: module for place, (name, module) in enumerate(named)}
+        for name in table.keys() - self._modules.keys():
             self._forget(name)
-        for number, module in enumerate(kept):
-            self.register_module(str(number), module)
+        # Replaced in one step, so that a call in another thread never walks along a chain that is half empty.
+        self.__dict__["_modules"] = table
+        restructured()
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -43,21 +46,29 @@ class _Numbered(Module):
         return self._slice(index) if isinstance(index, slice) else list(self)[self._place(index)]
 
     def _slice(self, index: slice) -> Self:
-        return self._of(list(self)[index])
+        return self._of(list(self._modules.items())[index])
 
-    def _of(self, modules: Iterable[Module]) -> Self:
+    def _of(self, named: Iterable[tuple[str, Module]]) -> Self:
         part = type(self).__new__(type(self))
-        part._renumber(modules)
+        part._take(named)
         return part
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        name = list(self._modules)[self._place(index)]
-        self.register_module(name, module)
+    @overload
+    def __setitem__(self, index: int, module: Module) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, module: Iterable[Module]) -> None: ...
+    def __setitem__(self, index: int | slice, module: Module | Iterable[Module]) -> None:
+        named = list(self._modules.items())
+        if isinstance(index, slice):
+            named[index] = _numbered(module)
+            self._take(named)
+        else:
+            self.register_module(named[self._place(index)][0], module)  # type: ignore[arg-type]  # checked there
 
     def __delitem__(self, index: int | slice) -> None:
-        modules = list(self)
-        del modules[index if isinstance(index, slice) else self._place(index)]
-        self._renumber(modules)
+        named = list(self._modules.items())
+        del named[index if isinstance(index, slice) else self._place(index)]
+        self._take(named)
 
     def append(self, module: Module) -> Self:
         # Named modules may have taken the number.
@@ -65,27 +76,39 @@ class _Numbered(Module):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
-        if isinstance(modules, Module) and not isinstance(modules, _Numbered):
-            raise TypeError(f"extend takes several modules, not one {type(modules).__name__}; use append")
-        for module in [_checked(module) for module in modules]:
+        for _, module in _numbered(modules):
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> None:
-        modules = list(self)
-        modules.insert(index, _checked(module))
-        self._renumber(modules)
+    def insert(self, index: int, module: Module) -> Self:
+        named = list(self._modules.items())
+        named[as_index(index) : as_index(index)] = _numbered([module])
+        self._take(named)
+        return self
 
-    def pop(self, index: int = -1) -> Module:
-        module = self[index]
+    @overload
+    def pop(self, index: int = -1) -> Module: ...
+    @overload
+    def pop(self, index: slice) -> Self: ...
+    def pop(self, index: int | slice = -1) -> Module | Self:
+        taken = self[index]
         del self[index]
-        return module
+        return taken
 
     def __iadd__(self, modules: Iterable[Module]) -> Self:
         return self.extend(modules)
 
     def __add__(self, modules: Iterable[Module]) -> Self:
-        return self._of([*self, *modules])
+        return self._of(_numbered([*self, *modules]))
+
+    def __mul__(self, times: int) -> Self:
+        """The modules several times over; they are shared, so that all rounds have the same parameters."""
+        return self._of(_numbered(list(self) * _times(times)))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Self:
+        return self.extend(list(self) * (_times(times) - 1))
 
 
 class Sequential(_Numbered):
@@ -100,17 +123,7 @@ class Sequential(_Numbered):
             for name, module in modules[0].items():
                 self.register_module(name, module)
         else:
-            self._renumber(modules)  # type: ignore[arg-type]  # each is checked there
-
-    def _slice(self, index: slice) -> Self:
-        named = list(self._modules.items())[index]
-        if all(name.isdecimal() for name, _ in named):
-            return super()._slice(index)
-        # A part of named modules keeps their names.
-        part = self._of(())
-        for name, module in named:
-            part.register_module(name, module)
-        return part
+            self._take(_numbered(modules))  # type: ignore[arg-type]  # each is checked there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         modules = iter(self)
@@ -174,6 +187,12 @@ class ModuleDict(Module):
         del self[key]
         return module
 
+    def copy(self) -> Self:
+        """Another dict of the same modules."""
+        part = type(self).__new__(type(self))
+        part.update(self.items())
+        return part
+
     def clear(self) -> None:
         for key in tuple(self._modules):
             self._forget(key)
@@ -194,6 +213,19 @@ def _checked(module: object) -> Module:
             f"containers hold Modules, not {type(module).__name__}; a plain function needs a Module around it"
         )
     return module
+
+
+def _numbered(modules: Iterable[Module]) -> list[tuple[str, Module]]:
+    """Each with a number for its name, which its place decides in the end."""
+    if isinstance(modules, Module) and not isinstance(modules, _Numbered):
+        raise TypeError(f"several modules are expected, not one {type(modules).__name__}; put it in a list")
+    return [("0", _checked(module)) for module in modules]
+
+
+def _times(times: int) -> int:
+    if as_index(times) < 1:
+        raise ValueError(f"modules cannot be repeated {times} times; give a number of at least 1")
+    return as_index(times)
 
 
 def _single(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

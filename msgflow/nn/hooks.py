@@ -11,7 +11,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 
-from msgflow._bridge import wait
+from msgflow._bridge import shielded, wait
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
@@ -114,7 +114,8 @@ def _run_after_failure(
     hook: Hook, module: "Module", args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 ) -> None:
     try:
-        _resolved(hook(module, args, kwargs, output))
+        with shielded():
+            _resolved(hook(module, args, kwargs, output))
     except Exception as error:
         # The first failure is what the caller must see; this one must not replace it, nor vanish.
         warnings.warn(

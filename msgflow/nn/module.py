@@ -232,18 +232,15 @@ class Module:
         if remove_duplicate:
             memo.add(self)
         yield prefix, self
-        for name, module in self._modules.items():
+        for name, module in tuple(self._modules.items()):
             yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
 
     def modules(self) -> Iterator["Module"]:
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        seen: set[Module] = set()
-        for name, module in self._modules.items():
-            if module not in seen:
-                seen.add(module)
-                yield name, module
+        first = {module: name for name, module in reversed(tuple(self._modules.items()))}
+        yield from ((name, module) for name, module in tuple(self._modules.items()) if first[module] == name)
 
     def children(self) -> Iterator["Module"]:
         return (module for _, module in self.named_children())
@@ -254,7 +251,7 @@ class Module:
         """Parameters with dotted names, own first; a shared one once, under its first name."""
         seen: set[Parameter] = set()
         for path, module in self._walk(prefix, recurse, remove_duplicate):
-            for name, parameter in module._parameters.items():
+            for name, parameter in tuple(module._parameters.items()):
                 if parameter not in seen:
                     if remove_duplicate:
                         seen.add(parameter)
@@ -268,7 +265,7 @@ class Module:
     ) -> Iterator[tuple[str, Any]]:
         """Buffers with dotted names, persistent or not, own first."""
         for path, module in self._walk(prefix, recurse, remove_duplicate):
-            for name, cell in module._buffers.items():
+            for name, cell in tuple(module._buffers.items()):
                 yield _join(path, name), thaw(cell.value)
 
     def buffers(self, recurse: bool = True) -> Iterator[Any]:
@@ -309,7 +306,7 @@ class Module:
         return table[name]
 
     def apply(self, fn: Callable[["Module"], None]) -> Self:
-        """Call `fn` on every module below and then on this one."""
+        """Call `fn` on every module below, then on this one."""
         for module in self.children():
             module.apply(fn)
         fn(self)
@@ -318,8 +315,11 @@ class Module:
     def train(self, mode: bool = True) -> Self:
         if not isinstance(mode, bool):
             raise TypeError(f"train(mode) takes True or False, not {mode!r}")
-        for module in self.modules():
-            module.training = mode
+        for module in tuple(self.modules()):
+            if module is self or type(module).train is Module.train:
+                module.training = mode
+            else:
+                module.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -354,7 +354,7 @@ class Module:
     def transaction(self) -> AbstractContextManager[None]:
         """Publish everything that is assigned in the `with` block at once, at its end; nothing where it raises.
 
-        Reading in the block shows what it has assigned so far; everybody else reads the old values until its end.
+        The block reads what it has assigned so far; everybody else reads the old values until its end.
         """
         return transaction()
 

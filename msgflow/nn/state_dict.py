@@ -63,9 +63,9 @@ def kind(value: Any) -> str:
 def _slots(module: "Module", prefix: str = "") -> Iterator[tuple[str, _Slot]]:
     for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
         dotted = f"{path}." if path else ""
-        for name, parameter in part._parameters.items():
+        for name, parameter in tuple(part._parameters.items()):
             yield dotted + name, _Slot(parameter, part, name)
-        for name, cell in part._buffers.items():
+        for name, cell in tuple(part._buffers.items()):
             if name not in part._non_persistent:
                 yield dotted + name, _Slot(cell, part, name)
 

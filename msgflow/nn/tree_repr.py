@@ -1,12 +1,14 @@
 """`repr` of a module tree, as in PyTorch, with runs of equal children folded: `(0-2): 3 x Step()`."""
 
 from itertools import groupby
+from reprlib import recursive_repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
 
 
+@recursive_repr("...")  # of a module that is below itself
 def tree_repr(module: "Module") -> str:
     name, extra = type(module).__name__, module.extra_repr()
     children = [f"({label}): {text}" for label, text in _folded(module)]
