@@ -1,30 +1,12 @@
-"""States as JSON: exact round trips, and refusals that name the key."""
+"""States as JSON: how they are written, and refusals that name the key."""
 
 import json
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import msgflow.state as state
 from msgflow.errors import StateFileError
-
-ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=12)
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3))
-
-
-@given(st.dictionaries(ANY_TEXT, VALUES, max_size=5))
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_state_comes_back_exactly_or_is_refused(tmp_path, saved):
-    path = tmp_path / "s.json"
-    try:
-        state.save(saved, path)
-    except StateFileError:
-        return
-    # repr tells 1 from 1.0 and True, 0.0 from -0.0, and one order of keys from another.
-    assert repr(state.load(path)) == repr(saved)
 
 
 def test_the_file_is_one_object_in_the_order_of_the_state_with_readable_text(tmp_path):

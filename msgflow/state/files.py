@@ -1,69 +1,92 @@
 """Files of states: the suffix says the format, and a write is seen whole or not at all."""
 
 import os
-import secrets
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgflow.errors import StateFileError, StateFileMissing
-from msgflow.state import json_format, toml_format
-from msgflow.state.values import plain
+from msgflow.state import disk, folder, json_format, safetensors_format, toml_format
+from msgflow.state.text import MAX_JSON_BYTES, MAX_TOML_BYTES, decoded, encoded
+from msgflow.state.values import State, split
 
-MAX_BYTES = 64 * 2**20
+MAX_TENSOR_BYTES = 64 * 2**30
 
 
 class Format(NamedTuple):
-    """`dumps(state, old)` gives the text of a file whose text was `old`; `loads` reads one.
+    """`dumps(state, old)` gives the bytes of a file whose bytes were `old`; `loads` reads one of at most `most` bytes.
 
     `edits` says whether `old` matters: where it does not, a damaged file can be written over.
     """
 
-    dumps: Callable[[Mapping[str, Any], str], str]
-    loads: Callable[[str], dict[str, Any]]
-    edits: bool
+    dumps: Callable[[State, bytes], bytes]
+    loads: Callable[[bytes], dict[str, Any]]
+    most: int
+    edits: bool = False
+
+
+def _text_format(
+    suffix: str,
+    dumps: Callable[[Mapping[str, Any], str], str],
+    loads: Callable[[str], dict[str, Any]],
+    *,
+    most: int,
+    edits: bool,
+) -> Format:
+    def to_bytes(state: State, old: bytes) -> bytes:
+        for key, array in state.tensors.items():
+            raise StateFileError(
+                f"{key!r} is a tensor ({array.dtype.name}, shape {array.shape}), which a {suffix} file cannot hold; "
+                "save to a .safetensors file or to a folder (a path without a suffix)"
+            )
+        return encoded(dumps(state.values, decoded(old) if old else ""), most)
+
+    return Format(to_bytes, lambda data: loads(decoded(data)), most, edits)
 
 
 FORMATS = {
-    ".json": Format(json_format.dumps, json_format.loads, edits=False),
-    ".toml": Format(toml_format.dumps, toml_format.loads, edits=True),
+    ".json": _text_format(".json", json_format.dumps, json_format.loads, most=MAX_JSON_BYTES, edits=False),
+    ".toml": _text_format(".toml", toml_format.dumps, toml_format.loads, most=MAX_TOML_BYTES, edits=True),
+    ".safetensors": Format(
+        lambda state, old: safetensors_format.dumps(state), safetensors_format.loads, MAX_TENSOR_BYTES
+    ),
 }
 
 
 def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a state dict to a `.toml` or `.json` file; `load` gives back exactly what was saved.
+    """Write a state dict to a .toml, .json or .safetensors file or to a folder; `load` gives back exactly what it was.
 
-    Over an existing .toml file, comments and the order of keys stay and only what changed is rewritten.
-    The file is replaced in one step (temporary file, fsync, rename), keeps its mode, and is reached through symbolic
-    links.
+    A path without a suffix, or that of a folder, is a folder of `state.toml` and `tensors.safetensors`. Tensors are
+    numpy arrays and whatever has `to_numpy()`; a .toml or .json file holds none.
+    In .toml text that is there already, comments and the order of keys stay, and only what changed is rewritten.
+    A file is replaced in one step (temporary file, fsync, rename), keeps its mode, and is reached through symbolic
+    links; in a folder, both files change in one step, and neither may be a link.
 
     Raises StateFileError for an unknown suffix, a missing folder, an existing file that cannot be read, and for a
     value that the format cannot hold exactly, with its key; NotJson (a TypeError) for a value of a wrong type, with
-    its key. Whatever is raised, the old file is untouched.
+    its key. Whatever is raised, the old state is untouched.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"save() takes a state dict, not a {type(state).__name__}; give it module.state_dict()")
     path = Path(path)
     form = _format(path)
-    values = plain(state)
+    parts = split(state)
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise StateFileError(f"there is no folder {str(target.parent)!r} to write {path.name} in; create it first")
-    if target.exists() and not target.is_file():
-        raise StateFileError(f"{path} is not a regular file; it was left as it is")
-    old = _read(target) if form.edits and target.exists() else ""
     try:
-        data = form.dumps(values, old).encode()
-        if len(data) > MAX_BYTES:
-            raise StateFileError(f"the state takes {len(data)} bytes; a state file may have {MAX_BYTES}")
+        if form is None:
+            folder.save(parts, target)
+        else:
+            _save_file(parts, target, form)
     except StateFileError as error:
         raise StateFileError(f"{path} was not written: {error}") from None
-    _replace(target, data)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a state dict from a `.toml` or `.json` file: flat, with dotted keys.
+    """Read a state dict from a file or a folder of those that `save` writes: flat, with dotted keys.
+
+    Tensors are numpy arrays. A .safetensors file may be that of any tool; its metadata is not part of the state.
 
     Raises StateFileError with the path, and with line and column or the key where they are known, for a file that is
     not a state; StateFileMissing where there is none.
@@ -71,57 +94,36 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     form = _format(path)
     if not path.exists():
-        raise StateFileMissing(f"there is no state file {str(path.absolute())!r}; mf.save writes one")
-    text = _read(path)
-    if not text:
-        raise StateFileError(f"{path}: the file is empty; even a state without keys is not: this one was cut off")
+        raise StateFileMissing(f"there is no state at {str(path.absolute())!r}; mf.save writes one")
     try:
-        return form.loads(text)
+        with disk.memory_for(path.name):
+            if form is None:
+                return folder.load(Path(os.path.realpath(path)), MAX_TENSOR_BYTES)
+            return form.loads(disk.read(path, form.most))
+    except StateFileMissing:
+        raise
     except StateFileError as error:
         raise StateFileError(f"{path}: {error}") from None
 
 
-def _format(path: Path) -> Format:
+def _save_file(state: State, target: Path, form: Format) -> None:
+    if target.exists():
+        disk.refuse_irregular(target, follow_links=True)
+    old = disk.read(target, form.most) if form.edits and target.exists() else b""
+    disk.replace(target, form.dumps(state, old))
+
+
+def _format(path: Path) -> Format | None:
+    """How a path's file is written; None for a folder."""
     form = FORMATS.get(path.suffix.lower())
-    if form is None:
-        kind = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise StateFileError(f"{str(path)!r} has {kind}; a state file is one of {', '.join(FORMATS)}")
+    if form is None and path.suffix and not path.is_dir():
+        raise _unknown(path, f"the suffix {path.suffix!r}")
+    if form is None and path.name.lower() in FORMATS:
+        raise _unknown(path, "no name before its suffix")
+    if form is None and path.exists() and not path.is_dir():
+        raise _unknown(path, "no suffix, and is no folder")
     return form
 
 
-def _read(path: Path) -> str:
-    """The text of an existing file, line ends and all, without a byte order mark."""
-    if not path.is_file():
-        raise StateFileError(f"{path} is not a regular file")
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise StateFileError(f"{path} is larger than {MAX_BYTES} bytes, the most that a state file may have")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        raise StateFileError(f"{path} is not UTF-8 at line {line}, byte {column}: {error.reason}") from None
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Put the data in the target's place in one step, with the target's mode. Nothing is left behind on failure."""
-    temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # where a folder can be opened, the rename itself is not yet on the disk
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _unknown(path: Path, problem: str) -> StateFileError:
+    return StateFileError(f"{str(path)!r} has {problem}; a state is a folder or one of {', '.join(FORMATS)}")

@@ -36,7 +36,7 @@ def dumps(state: Mapping[str, Any], old: str = "") -> str:
 def loads(text: str) -> dict[str, Any]:
     """The state in the text. Raises StateFileError with line and column, or with the key at fault."""
     try:
-        state = json.loads(text, object_pairs_hook=_without_duplicates)
+        state = json.loads(text, object_pairs_hook=without_duplicates)
         if not isinstance(state, dict):
             raise StateFileError(f"the file holds a {type(state).__name__}; a state is an object of dotted keys")
         _refuse_non_finite(state)
@@ -52,7 +52,7 @@ def loads(text: str) -> dict[str, Any]:
     return state
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     held: dict[str, Any] = {}
     for key, value in pairs:
         if key in held:

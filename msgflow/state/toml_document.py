@@ -15,10 +15,15 @@ MAX_DEPTH = 32
 
 
 class Document:
-    """The sections of a file. Keys are the state's: flat, dotted."""
+    """The sections of a file. Keys are the state's: flat, dotted.
+
+    `paths` are the keys of the text by the tables that they are in, in the order of the text.
+    """
 
     def __init__(self, text: str) -> None:
+        self.paths: list[Path] = []
         self._first = section = Section(())
+        self._array_paths: set[Path] = set()
         self._arrays: dict[str, list[Section]] = {}
         self._lines: dict[str, tuple[Section, Line]] = {}
         self._removed_tails: dict[str, str] = {}
@@ -29,6 +34,7 @@ class Document:
             else:
                 section.lines.append(line)
                 if line.path and section.array is None:
+                    self.paths.append(section.path + line.path)
                     self._lines[".".join(section.path + line.path)] = (section, line)
 
     def __contains__(self, key: str) -> bool:
@@ -93,14 +99,14 @@ class Document:
 
     def _section(self, header: Line) -> Section:
         section = Section(header.path, header)
-        if header.value.startswith("[["):
-            self._arrays.setdefault(".".join(header.path), [])
-        for path in _prefixes(header.path):
-            array = ".".join(path)
-            if path and array in self._arrays:
-                section.array = array
-                self._arrays[array].append(section)
-                break
+        array = next((path for path in _prefixes(header.path) if path in self._array_paths), None)
+        if array is None and header.value.startswith("[["):
+            array = header.path
+            self._array_paths.add(array)
+            self.paths.append(array)
+        if array is not None:
+            section.array = ".".join(array)
+            self._arrays.setdefault(section.array, []).append(section)
         return section
 
     def _sections(self) -> Iterator[Section]:
@@ -143,7 +149,7 @@ def _nested(key: str, prefix: str, names: Container[str]) -> tuple[Path, str]:
 
     A part that would make a table with the name of a key stays together with the next part: "a.b" next to "a".
     """
-    *above, last = key[len(prefix) :].split(".", MAX_DEPTH)
+    *above, last = key[len(prefix) :].split(".", MAX_DEPTH - prefix.count("."))
     parents: list[str] = []
     reached, name = prefix, ""
     for part in above:

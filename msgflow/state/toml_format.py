@@ -12,14 +12,21 @@ A table under a `[header]`, or one made by a dotted key, nests: its keys are key
 the two cannot be mixed up. Where "a" and "a.b" are both keys, the longer one is written in quotes: `"a.b" = 1`.
 """
 
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from msgflow._frozen import freeze
 from msgflow.errors import NotJson, StateFileError
 from msgflow.state.toml_document import Document, tables_above
-from msgflow.state.toml_values import toml_key, toml_value
-from msgflow.state.values import first_difference, same
+from msgflow.state.toml_text import refuse_overlong
+from msgflow.state.toml_values import toml_value
+from msgflow.state.values import depth, first_difference, same
+
+# tomllib can read more, but how much more depends on how deep the stack of its caller is.
+MAX_NESTING = 100
 
 
 def dumps(state: Mapping[str, Any], old: str = "") -> str:
@@ -54,12 +61,12 @@ def _edited(state: Mapping[str, Any], before: Mapping[str, Any], old: str) -> st
 
 
 def _written(key: str, value: Any) -> str:
-    """The text of a value, of which it is certain that it can be read back. Raises StateFileError with the key."""
+    """The text of a value. Raises StateFileError with the key."""
     try:
+        if depth(value) > MAX_NESTING:
+            raise ValueError(f"it is nested more than {MAX_NESTING} levels deep; use a .json file")
         text = toml_value(value)
-        statement = f"{toml_key(key)} = {text}"
-        statement.encode()
-        loads(statement)
+        f"{key}{text}".encode()
     except (ValueError, RecursionError) as error:
         raise StateFileError(f"{key!r} cannot be written as TOML: {error}") from None
     return text
@@ -70,33 +77,22 @@ def loads(text: str) -> dict[str, Any]:
 
     Line ends are read as newlines, whatever the editor or git made of them; a carriage return of a value is an escape.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    state: dict[str, Any] = {}
+    text = text.replace("\r\n", "\n")
+    refuse_overlong(text)
     try:
-        document = tomlkit.parse(text.replace("\r\n", "\n"))
-        for key, value in _flat(document, ""):
-            if key in state:
-                raise StateFileError(f"the key {key!r} is there twice, once in quotes and once in a table; keep one")
-            state[key] = value
-            freeze(value, repr(key))
-    except NotJson as error:
-        raise StateFileError(f"{error}. A date is text when it is in quotes") from None
-    except (TOMLKitError, ValueError, RecursionError) as error:
-        if isinstance(error, StateFileError):
-            raise
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise StateFileError("the TOML is nested too deep") from None
+    except ValueError as error:
         raise StateFileError(f"not valid TOML: {error}") from None
+    state: dict[str, Any] = {}
+    for path in Document(text).paths:
+        key = ".".join(path)
+        if key in state:
+            raise StateFileError(f"the key {key!r} is there twice, once in quotes and once in a table; keep one")
+        state[key] = reduce(getitem, path, tree)
+        try:
+            freeze(state[key], repr(key))
+        except NotJson as error:
+            raise StateFileError(f"{error}. A date is text when it is in quotes") from None
     return state
-
-
-def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    from tomlkit.container import OutOfOrderTableProxy
-    from tomlkit.items import Table
-
-    for name, value in table.items():
-        if isinstance(value, Table | OutOfOrderTableProxy):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            # tomlkit gives a boolean as itself: bool cannot be subclassed.
-            yield prefix + name, value if isinstance(value, bool) else value.unwrap()

@@ -1,25 +1,42 @@
 """The text of a TOML file in parts that can be edited one by one: lines, and sections of them.
 
-tomlkit says what a file means; where its parts stand in the text is found here, so that an edit touches nothing but
-the keys it is about. All text must be TOML that tomlkit has accepted.
+tomllib says what a file means; where its parts stand in the text is found here, so that an edit touches nothing but
+the keys it is about. All text must be TOML that tomllib has accepted, but for `refuse_overlong`.
 """
 
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgflow.errors import StateFileError
 from msgflow.state.toml_values import toml_key
 
 Path = tuple[str, ...]
 
-TOKEN = re.compile(
+# tomllib's time grows with the square of a key's parts, and a number's digits take a hundred times their memory.
+MAX_PARTS = 100
+MAX_BARE = 5000
+
+STRING = (
     r'''"""(?:[^"\\]++|\\.|"(?!""))*+"{3,5}'''
     r"""|'''(?:[^']++|'(?!''))*+'{3,5}"""
     r'''|"(?:[^"\\]++|\\.)*+"'''
-    r"""|'[^']*+'|#[^\n]*+|[][{}=\n]|[^]["'#{}=\n]++""",
+    r"""|'[^']*+'"""
+)
+TOKEN = re.compile(rf"""{STRING}|#[^\n]*+|[][{{}}=\n]|[^]["'#{{}}=\n]++""", re.DOTALL)
+BARE = rf"[A-Za-z0-9_-]{{1,{MAX_BARE}}}+(?![A-Za-z0-9_-])"
+PART = rf"""(?:"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'|{BARE})"""
+DOT = r"[ \t]*+\.[ \t]*+"
+KEY_PART = re.compile(PART)
+# Text without keys or numbers that are too long; it ends, too, at a quote that begins no string.
+SHORT = re.compile(
+    rf"""(?:(?:{STRING}|{BARE})(?!{DOT})|{PART}(?:{DOT}{PART}){{1,{MAX_PARTS - 1}}}+(?!{DOT})"""
+    r"""|#[^\n]*+|[^A-Za-z0-9_"'#-]++)*+""",
     re.DOTALL,
 )
-KEY_PART = re.compile(r""""(?:[^"\\]++|\\.)*+"|'[^']*+'|[A-Za-z0-9_-]++""")
+LONG_KEY = re.compile(rf"{PART}(?:{DOT}{PART}){{{MAX_PARTS}}}", re.DOTALL)
+LONG_BARE = re.compile(rf"(?:{PART}{DOT})*+[A-Za-z0-9_-]{{{MAX_BARE + 1}}}", re.DOTALL)
 DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
@@ -98,6 +115,23 @@ class Section:
         return new
 
 
+def refuse_overlong(text: str) -> None:
+    """Raise StateFileError for what tomllib would take very long to read, in any text and in linear time.
+
+    That is a dotted key of more than a hundred parts, and a bare key or a number of more than 5000 characters.
+    """
+    short = SHORT.match(text)
+    end = short.end() if short else 0
+    if LONG_KEY.match(text, end):
+        problem = f"a key is nested more than {MAX_PARTS} tables deep"
+    elif LONG_BARE.match(text, end):
+        problem = f"a number or a key without quotes has more than {MAX_BARE} characters"
+    else:
+        return
+    line = text.count("\n", 0, end) + 1
+    raise StateFileError(f"not valid TOML at line {line}: {problem}")
+
+
 def split_lines(text: str) -> Iterator[Line]:
     """Every statement of the text, in order; the last one gets a line end where it has none."""
     start = depth = 0
@@ -135,8 +169,4 @@ def _path(key: str) -> Path:
 
 
 def _key_part(part: str) -> str:
-    if part[0] == '"':
-        import tomlkit
-
-        return str(tomlkit.parse(f"key = {part}")["key"])
-    return part.strip("'")
+    return str(tomllib.loads(f"key = {part}")["key"]) if part[0] == '"' else part.strip("'")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 WIDTH = 80
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,1000}")
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 CONTROL = r"\x00-\x08\x0b-\x1f\x7f"
 # Inside three quotes, a quote needs an escape only where it would end the string: the third of a run, or the last.

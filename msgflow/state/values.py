@@ -1,23 +1,38 @@
-"""The values of a state, compared and named exactly."""
+"""The values of a state, told apart, compared and named exactly."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgflow._frozen import freeze, thaw
 from msgflow.errors import NotJson
+from msgflow.state.arrays import as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state as plain dicts, lists and text: subclasses and frozen values are gone.
+class State(NamedTuple):
+    """A state dict in its two kinds: JSON values, and tensors as numpy arrays."""
+
+    values: dict[str, Any]
+    tensors: dict[str, "NDArray[Any]"]
+
+
+def split(state: Mapping[str, Any]) -> State:
+    """The state as plain dicts, lists and text, and as arrays: subclasses and frozen values are gone.
 
     Raises NotJson (a TypeError) that names the key and what is wrong with its value.
     """
-    values = {}
+    parts = State({}, {})
     for key, value in state.items():
         if not isinstance(key, str):
             raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
-        values[str.__str__(key)] = thaw(freeze(value, repr(key)))
-    return values
+        array = as_array(value, repr(key))
+        if array is None:
+            parts.values[str.__str__(key)] = thaw(freeze(value, repr(key)))
+        else:
+            parts.tensors[str.__str__(key)] = array
+    return parts
 
 
 def same(one: Any, other: Any) -> bool:
@@ -31,6 +46,15 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, float):
         return repr(one) == repr(other)
     return bool(one == other)
+
+
+def depth(value: Any) -> int:
+    """How many lists and dicts are around the innermost value."""
+    if isinstance(value, dict):
+        return 1 + max(map(depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth, value), default=0)
+    return 0
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
