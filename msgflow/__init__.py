@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgflow._lazy import lazy as _lazily
 
 if TYPE_CHECKING:
-    from msgflow import data, errors, models, nn, schema, state, trace
+    from msgflow import data, errors, models, nn, schema, state, trace, versions
     from msgflow._leaf import nonblocking
     from msgflow._stream import Stream
     from msgflow.models import chat
@@ -36,6 +36,7 @@ __all__ = [
     "schema",
     "state",
     "trace",
+    "versions",
 ]
 
 __getattr__ = _lazily(
@@ -49,7 +50,7 @@ __getattr__ = _lazily(
         "load": "state",
         "nonblocking": "_leaf",
         "save": "state",
-        **dict.fromkeys(("data", "errors", "models", "nn", "schema", "state", "trace"), ""),
+        **dict.fromkeys(("data", "errors", "models", "nn", "schema", "state", "trace", "versions"), ""),
     },
 )
 

@@ -1,0 +1,233 @@
+"""Store: versions of a state in a database, with history."""
+
+import getpass
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from msgflow._frozen import freeze, thaw
+from msgflow.errors import NothingToRollBack, NotJson, VersionDamaged, VersionError
+from msgflow.nn.module import Module
+from msgflow.state.digest import digest
+from msgflow.versions.database import Database
+from msgflow.versions.difference import Diff, content, difference
+from msgflow.versions.following import Follower
+from msgflow.versions.records import TagMove, Version
+from msgflow.versions.refs import check_tag, current_tags, resolve, tag_stack
+from msgflow.versions.tables import commits, moves, states
+from msgflow.versions.watching import Watcher
+
+
+class Store:
+    """Versions in a SQLite file, or in a PostgreSQL database (`postgresql://user:password@host/database`).
+
+    Any number of threads and processes may use one database at once. A version is named by its id, by the first four
+    or more digits of it, or by a tag; an id is what `module.digest()` is for the same state. `author` is the user of
+    the operating system where none is given. Tables are made on first use.
+
+    Raises VersionStoreError where the database cannot be used, VersionNotFound and AmbiguousVersion for names.
+    """
+
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        self._database = Database(place)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._database.name!r})"
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones. It happens by itself when the store is dropped."""
+        self._database.close()
+
+    # --- versions --------------------------------------------------------------------------------------------------
+
+    def commit(self, state: Mapping[str, Any], message: str = "", author: str = "") -> str:
+        """Keep a state; returns its id. The state that was committed last is not committed again.
+
+        Raises NotJson (a TypeError) with the key for a value that is no JSON: tensors cannot be kept yet.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"commit() takes a state dict, not {type(state).__name__}; give it module.state_dict()")
+        values = _plain(state)
+        text = _as_json(values)
+        id_ = digest(values)
+        entry = {"version": id_, "message": _storable(message, "message"), "author": _author(author)}
+
+        def work(connection: Connection) -> str:
+            stored = _stored(connection, id_)
+            if stored is None:
+                connection.execute(insert(states).values(id=id_, state=text))
+            elif content(stored) != content(values):
+                raise VersionDamaged(id_, "is taken by another state, so this one was not committed")
+            if connection.scalar(select(commits.c.version).order_by(commits.c.seq.desc()).limit(1)) != id_:
+                connection.execute(insert(commits).values(**entry, time=datetime.now(UTC)))
+            return id_
+
+        return self._database.write(work)
+
+    def log(self, limit: int | None = None) -> list[Version]:
+        """Every commit, newest first; at most `limit` of them."""
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit counts versions, so it is not negative; got {limit}")
+
+        def work(connection: Connection) -> list[Version]:
+            tags = current_tags(connection)
+            rows = connection.execute(select(commits).order_by(commits.c.seq.desc()).limit(limit))
+            return [
+                Version(
+                    row.version, row.message, row.author, row.time, tuple(t for t in tags if tags[t] == row.version)
+                )
+                for row in rows
+            ]
+
+        return self._database.read(work)
+
+    def resolve(self, ref: str) -> str:
+        """The id that a ref stands for now."""
+        return self._database.read(lambda connection: resolve(connection, ref))
+
+    def checkout(self, ref: str) -> dict[str, Any]:
+        """The state of a version. Raises VersionDamaged where it is not what was committed under its id."""
+        return self._database.read(lambda connection: _state(connection, resolve(connection, ref)))
+
+    def diff(self, a: str, b: str) -> Diff:
+        """What changed from version `a` to version `b`; `print` shows it line by line."""
+
+        def work(connection: Connection) -> Diff:
+            before, after = resolve(connection, a), resolve(connection, b)
+            return difference(before, _state(connection, before), after, _state(connection, after))
+
+        return self._database.read(work)
+
+    # --- tags ------------------------------------------------------------------------------------------------------
+
+    def tag(self, name: str, ref: str, author: str = "") -> str:
+        """Let a tag point at a version, whose id is returned; a tag that does so already is left alone.
+
+        Raises TagNameError (a ValueError) for a name that looks like an id or cannot be written on a line.
+        """
+        check_tag(name)
+        author = _author(author)
+
+        def work(connection: Connection) -> str:
+            id_ = resolve(connection, ref)
+            if [version for _, version in tag_stack(connection, name, limit=1)] != [id_]:
+                move = {"tag": name, "version": id_, "author": author, "time": datetime.now(UTC)}
+                connection.execute(insert(moves).values(**move))
+            return id_
+
+        return self._database.write(work)
+
+    def tags(self) -> dict[str, str]:
+        """The id that each tag points at, by name."""
+        return self._database.read(current_tags)
+
+    def rollback(self, name: str, author: str = "") -> str:
+        """Let a tag point again at what it pointed at before, whose id is returned; once more goes further back.
+
+        Raises NothingToRollBack (a LookupError) where there was nothing before.
+        """
+        check_tag(name)
+        author = _author(author)
+
+        def work(connection: Connection) -> str:
+            stack = tag_stack(connection, name, limit=2)
+            if len(stack) < 2:
+                raise NothingToRollBack(name, resolve(connection, name))
+            (newest, _), (_, before) = stack
+            undone = update(moves).where(moves.c.seq == newest)
+            connection.execute(undone.values(undone_at=datetime.now(UTC), undone_by=author))
+            return before
+
+        return self._database.write(work)
+
+    def tag_log(self, name: str) -> list[TagMove]:
+        """Every move of a tag, newest first, with those that were rolled back."""
+        check_tag(name)
+
+        def work(connection: Connection) -> list[TagMove]:
+            rows = connection.execute(select(moves).where(moves.c.tag == name).order_by(moves.c.seq.desc())).all()
+            if not rows:
+                resolve(connection, name)
+            return [TagMove(row.tag, row.version, row.author, row.time, row.undone_at, row.undone_by) for row in rows]
+
+        return self._database.read(work)
+
+    # --- running modules -------------------------------------------------------------------------------------------
+
+    def follow(self, module: Module, tag: str, *, poll_s: float = 0.25) -> Follower:
+        """Load what a tag points at into a module, now and whenever it moves, by whatever process.
+
+        The database is asked every `poll_s` seconds, in the background, as long as the module lives. A version that
+        does not fit is refused and the module keeps running on the last good one; the first one must fit, else
+        StateDictError is raised, or VersionNotFound where there is no such tag.
+        """
+        check_tag(tag)
+        return Follower(module, tag, self.resolve, self.checkout, poll_s=poll_s)
+
+    def watch(self, module: Module, path: str | os.PathLike[str], *, poll_s: float = 0.25) -> Watcher:
+        """As `versions.watch`, and every edit that is loaded into the module is committed, too."""
+        return Watcher(module, path, self.commit, poll_s=poll_s)
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain dicts, lists and text. Raises NotJson with the key of what is none."""
+    for key in state:
+        if not isinstance(key, str):
+            raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
+    return {str.__str__(key): thaw(freeze(value, repr(key))) for key, value in state.items()}
+
+
+def _as_json(values: dict[str, Any]) -> bytes:
+    """Raises NotJson with the key of an int that has more digits than Python writes."""
+    for key, value in values.items():
+        try:
+            json.dumps(value)
+        except (ValueError, RecursionError) as error:
+            raise NotJson(f"{key!r} cannot be written as JSON: {error}") from None
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _stored(connection: Connection, id_: str) -> dict[str, Any] | None:
+    """The state that is stored under an id. Raises VersionDamaged for what no commit has written."""
+    stored = connection.scalar(select(states.c.state).where(states.c.id == id_))
+    if stored is None:
+        return None
+    try:
+        state = json.loads(stored.decode("utf-8", "surrogatepass")) if isinstance(stored, bytes) else None
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise VersionDamaged(id_, "is stored as something that is no state; the database was edited by hand")
+    return state
+
+
+def _state(connection: Connection, id_: str) -> dict[str, Any]:
+    state = _stored(connection, id_)
+    if state is None or digest(state) != id_:
+        raise VersionDamaged(id_, "is stored with another content; the database was edited by hand")
+    return state
+
+
+def _author(author: str) -> str:
+    return _storable(author, "author") or _user()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no variable and no entry in the list of users, as in some containers
+        return ""
+
+
+def _storable(text: str, what: str) -> str:
+    """Raises VersionError for the few characters that a text column cannot hold."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is text, not {type(text).__name__}")
+    for letter in text:
+        if letter == "\0" or "\ud800" <= letter <= "\udfff":
+            raise VersionError(f"the {what} holds the character {letter!r}, which no database keeps; leave it out")
+    return str(text)
