@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test stress check bench docs clean
 
 # Only what a user installs, so that the demo proves that it is enough.
 demo: $(VENV)/.demo
@@ -11,7 +12,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/msgflow models pull smollm2
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
+
+stress: $(VENV)/.dev
+	$(BIN)/python -m pytest -m stress --timeout 900
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

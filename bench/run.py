@@ -7,10 +7,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import chat_calls, module_calls, start_up  # the folder is not installed
+from bench import (  # the folder is not installed
+    chat_calls,
+    functional_calls,
+    module_calls,
+    start_up,
+    state_calls,
+    state_files,
+)
 
 TITLES = {
     module_calls: "A module's call",
+    functional_calls: "Many calls at once",
+    state_calls: "Versions",
+    state_files: "State files",
     start_up: "Start-up",
     chat_calls: "A chat call, against a stub that answers at once",
 }

@@ -7,6 +7,9 @@ import pytest
 
 import msgflow as mf
 import msgflow.nn as nn
+from tests import main_greenlets
+
+main_greenlets.keep()
 
 
 class Caller(nn.Module):

@@ -18,6 +18,7 @@ import inspect
 import io
 import json
 import linecache
+import logging
 import os
 import re
 import shlex
@@ -145,14 +146,20 @@ def clean_environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session(text: str, page: str) -> Iterator[dict[str, object]]:
-    """The namespace of a page. It is a module's, with source, for that is where Python looks for names and lines."""
+    """The namespace of a page. It is a module's, with source, for that is where Python looks for names and lines.
+
+    Loggers that a page makes quiet speak again after it.
+    """
     module = types.ModuleType(re.sub(r"\W", "_", page))
     sys.modules[module.__name__] = module
     linecache.cache[page] = (len(text), None, text.splitlines(keepends=True), page)
+    levels = {name: logging.getLogger(name).level for name in tuple(logging.root.manager.loggerDict)}
     try:
         yield vars(module)
     finally:
         del sys.modules[module.__name__], linecache.cache[page]
+        for name in tuple(logging.root.manager.loggerDict):
+            logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
 def run_python(fence: Fence, answer: Fence | None, namespace: dict[str, object]) -> None:

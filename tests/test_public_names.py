@@ -20,8 +20,10 @@ PACKAGES = [
     "msgflow.schema",
     "msgflow.state",
     "msgflow.trace",
+    "msgflow.versions",
 ]
-HEAVY = ["numpy", "aiohttp", "httpx", "openai", "pydantic", "opentelemetry.sdk", "bm25s", "tomlkit", "xllamacpp"]
+HEAVY = ["numpy", "aiohttp", "httpx", "openai", "pydantic", "opentelemetry.sdk", "bm25s", "xllamacpp"]
+HEAVY += ["psycopg", "safetensors", "sqlalchemy"]
 
 
 def imports(package):
