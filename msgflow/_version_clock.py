@@ -70,15 +70,13 @@ class Pin:
     pending: dict[Cell, Any] | None
 
     def __init__(self, under: "Pin | None" = None, own: Mapping[Cell, Any] | None = None) -> None:
-        self.inside = True
-        if under is None or under.snapshot is None:
-            snapshot = self.snapshot = _clock.current
-            self.own, self.pending = own, None
-            self.number = snapshot.number if own is None else _LOOK_UP
+        snapshot = None if under is None else under.snapshot
+        if under is None or snapshot is None:
+            snapshot, pending = _clock.current, None
         else:
-            self.snapshot, self.own, self.pending, self.number = under.snapshot, under.own, under.pending, under.number
-            if own is not None:
-                self.own, self.number = ChainMap(under.own or {}, own), _LOOK_UP  # type: ignore[arg-type]
+            own, pending = under.own if own is None else own, under.pending
+        self.inside, self.snapshot, self.own, self.pending = True, snapshot, own, pending
+        self.number = snapshot.number if own is None else _LOOK_UP
 
     def look_up(self, cell: Cell) -> Any:
         """The value of a cell that was stored later than this pin was taken, or that the pin has a value of its own."""

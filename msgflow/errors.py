@@ -48,7 +48,9 @@ class MsgflowError(Exception):
 
 
 def _rebuilt(kind: type[MsgflowError], args: tuple[Any, ...], facts: dict[str, Any]) -> MsgflowError:
-    error = kind.__new__(kind, *args)
+    # Without __init__, whose arguments are not known any more. An OSError is made otherwise, and leaves args to it.
+    error = (OSError if issubclass(kind, OSError) else Exception).__new__(kind, *args)
+    error.args = args
     error.__dict__.update(facts)
     return error
 

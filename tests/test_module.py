@@ -297,6 +297,16 @@ def test_train_and_eval_switch_the_whole_tree():
         module.train("yes")
 
 
+def test_train_and_eval_go_through_a_train_of_a_modules_own():
+    class Frozen(nn.Module):
+        def train(self, mode=True):
+            return super().train(False)
+
+    outer = nn.Sequential(nn.Module(), Frozen())
+    outer.train()
+    assert [module.training for module in outer.modules()] == [True, True, False]
+
+
 def test_requires_grad_and_zero_grad_reach_every_parameter():
     module = nn.Sequential(Step(), Step())
     for parameter in module.parameters():

@@ -131,6 +131,28 @@ def test_a_digest_is_of_one_version_while_states_are_swapped():
     assert wrong == []
 
 
+def test_a_large_state_gives_way_to_threads_that_wait():
+    module, turns, done = nn.Module(), [], threading.Event()
+    for number in range(20_000):
+        module.register_parameter(f"p{number}", nn.Parameter("x"))
+
+    def call():
+        while not done.is_set():
+            turns.append(1)
+            done.wait(0.0001)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    state = module.state_dict()
+    before = len(turns)
+    module.load_state_dict(state)
+    meanwhile = len(turns) - before
+    done.set()
+    thread.join()
+    # Some 300 times it may; by itself Python would let it every 5 ms, about 10 times.
+    assert meanwhile > 30
+
+
 def test_a_call_does_not_wait_for_a_publish_that_is_going_on():
     pair = Pair()
     with _version_clock._clock.lock:

@@ -237,6 +237,18 @@ async def test_a_failure_in_the_shadow_is_logged_and_disturbs_nobody(caplog):
     assert "on v13 failed" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
+async def test_a_share_of_the_calls_runs_in_the_shadow():
+    recorder = Recorder()
+    with versions.split(recorder, {}, key=by_user, source=STATES, shadow={"v13": 0.25}) as split:
+        assert split.shadow == {"v13": 0.25}
+        for user in USERS[:200]:
+            await recorder.acall(user)
+            while split._running:  # noqa: ASYNC110  # nobody can wait for a call in the shadow
+                await asyncio.sleep(0)
+    # 200 draws: five standard deviations of a share of 0.25 are 31.
+    assert abs(len(recorder.seen) - 200 - 50) < 31
+
+
 async def test_calls_in_the_shadow_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(splitting, "SHADOW_LIMIT", 2)
     greeter = Greeter()

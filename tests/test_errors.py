@@ -1,0 +1,30 @@
+"""Errors travel between processes with their facts."""
+
+import copy
+import pickle
+
+import pytest
+
+from msgflow import errors
+
+EXAMPLES = [
+    errors.NotJson("no JSON"),
+    errors.StateDictError("Workflow", ["a"], ["b"], ["c: expected text"]),
+    errors.StateFileMissing("gone"),
+    errors.UnknownModel("x/y", ["openai"]),
+    errors.MissingKey("openai/x", "OPENAI_API_KEY"),
+    errors.ModelTimeout("late", model="openai/x"),
+    errors.ModelOverloaded("busy", status=429, model="openai/x", retry_after_s=1.5),
+    errors.ToolArgumentsError("wrong", tool="add", arguments={"a": 1}),
+    errors.MaxTurnsError("agent", 3),
+    errors.GuardRefused("Upper", "pre", "not that"),
+    errors.VersionStoreError("locked"),
+]
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_comes_back_with_its_message_and_facts(error, again):
+    error.add_note("in second.right")
+    twin = again(error)
+    assert type(twin) is type(error) and str(twin) == str(error) and vars(twin) == vars(error)
