@@ -137,22 +137,29 @@ def _store(changes: dict[Cell, Any]) -> None:
     number = current.number + 1
     # Whoever holds one of these reads what they keep; those that nobody holds are gone.
     older = [snapshot for reference in _clock.older if (snapshot := reference()) is not None]
-    held = [(snapshot.number, snapshot.kept) for snapshot in (current, *reversed(older))]
-    before = [(cell, cell.stored) for cell in changes]
+    before = {cell: cell.stored for cell in changes}
     try:
-        for cell, stored in giving_way(before):
-            for taken, kept in held:
-                if taken < stored[1]:
-                    break
-                kept[cell] = stored
+        current.kept.update(before)
+        if older:
+            _keep(before, older)
         for cell, value in giving_way(changes.items()):
             cell.stored = (value, number)
     except BaseException:  # Ctrl-C: what is half stored must never be seen, not even after the next publish
-        for cell, stored in before:
+        for cell, stored in before.items():
             cell.stored = stored
         raise
     _clock.older = [ref(snapshot) for snapshot in (*older, current)]
     _clock.current = Snapshot(number)
+
+
+def _keep(replaced: dict[Cell, Stored], snapshots: list[Snapshot]) -> None:
+    """Put values into the snapshots that read them: those taken since they were stored."""
+    newest_first = [(snapshot.number, snapshot.kept) for snapshot in reversed(snapshots)]
+    for cell, stored in giving_way(replaced.items()):
+        for number, kept in newest_first:
+            if number < stored[1]:
+                break
+            kept[cell] = stored
 
 
 def restructured() -> None:
@@ -171,6 +178,9 @@ def reading() -> tuple[int, int] | None:
 
 def giving_way(items: Iterable[T]) -> Iterator[T]:
     """The items; after every so many, threads that wait may run. By itself Python lets them wait for 5 ms."""
+    if threading.active_count() == 1:
+        yield from items
+        return
     for number, item in enumerate(items, 1):
         yield item
         if number % 128 == 0:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from msgflow._frozen import freeze, thaw
 from msgflow._version_clock import Cell, giving_way, one_version, publish, reading
@@ -24,27 +24,24 @@ class LoadReport:
     mismatched: list[str]
 
 
-class _Slot(NamedTuple):
-    """One place of the state: its cell, the module it belongs to and its name there."""
+# One place of the state: its cell, the module it belongs to and its name there.
+_Slot: TypeAlias = "tuple[Cell, Module, str]"
 
-    cell: Cell
-    module: "Module"
-    name: str
 
-    def prepare(self, value: Any, key: str) -> Any:
-        """The value as it will be kept. Raises TypeError, or what the module raises, for one that does not fit."""
-        cell = self.cell
-        if type(value) is str and isinstance(cell, Parameter) and cell.is_text:
-            return cell.kept(value)  # what all the rest comes to for a prompt, in a third of the time
-        frozen = freeze(value, key)
-        had, came = kind(cell.value), kind(frozen)
-        if had != came and "nothing" not in (had, came):
-            raise NotJson(f"expected {had}, got {came} ({frozen!r:.60})")
-        if not isinstance(cell, Parameter):
-            return self.module._buffer_value(self.name, frozen)
-        if (came == "text") != (had == "text"):
-            raise NotJson(f"expected {had}, got {came}")
-        return cell.kept(frozen)
+def _prepared(slot: _Slot, value: Any, key: str) -> Any:
+    """The value as it will be kept. Raises TypeError, or what the module raises, for one that does not fit."""
+    cell, module, name = slot
+    if type(value) is str and isinstance(cell, Parameter) and cell.is_text:
+        return cell.kept(value)  # what all the rest comes to for a prompt, in a third of the time
+    frozen = freeze(value, key)
+    had, came = kind(cell.value), kind(frozen)
+    if had != came and "nothing" not in (had, came):
+        raise NotJson(f"expected {had}, got {came} ({frozen!r:.60})")
+    if not isinstance(cell, Parameter):
+        return module._buffer_value(name, frozen)
+    if (came == "text") != (had == "text"):
+        raise NotJson(f"expected {had}, got {came}")
+    return cell.kept(frozen)
 
 
 def kind(value: Any) -> str:
@@ -64,10 +61,10 @@ def _slots(module: "Module", prefix: str = "") -> Iterator[tuple[str, _Slot]]:
     for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
         dotted = f"{path}." if path else ""
         for name, parameter in tuple(part._parameters.items()):
-            yield dotted + name, _Slot(parameter, part, name)
+            yield dotted + name, (parameter, part, name)
         for name, cell in tuple(part._buffers.items()):
             if name not in part._non_persistent:
-                yield dotted + name, _Slot(cell, part, name)
+                yield dotted + name, (cell, part, name)
 
 
 def _unique_slots(module: "Module", prefix: str = "") -> dict[str, _Slot]:
@@ -75,8 +72,8 @@ def _unique_slots(module: "Module", prefix: str = "") -> dict[str, _Slot]:
     seen: set[Cell] = set()
     slots = {}
     for key, slot in _slots(module, prefix):
-        if slot.cell not in seen:
-            seen.add(slot.cell)
+        if slot[0] not in seen:
+            seen.add(slot[0])
             slots[key] = slot
     return slots
 
@@ -84,7 +81,7 @@ def _unique_slots(module: "Module", prefix: str = "") -> dict[str, _Slot]:
 def collect(module: "Module", prefix: str = "") -> dict[str, Any]:
     with one_version():
         return {
-            key: str(value) if isinstance(value := slot.cell.value, str) else thaw(value)
+            key: str.__str__(value) if isinstance(value := slot[0].value, str) else thaw(value)
             for key, slot in giving_way(_unique_slots(module, prefix).items())
         }
 
@@ -143,7 +140,7 @@ def _compared(module: "Module", state: Mapping[str, Any]) -> tuple[dict[Cell, An
     for key, slot in giving_way(slots.items()):
         if key in state:
             try:
-                changes[slot.cell] = slot.prepare(state[key], key)
+                changes[slot[0]] = _prepared(slot, state[key], key)
             except (TypeError, ValueError, MsgflowError) as problem:
                 report.mismatched.append(f"{key}: {problem}")
     return changes, report
