@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from msgflow._frozen import freeze, thaw
 from msgflow.errors import NothingToRollBack, NotJson, VersionDamaged, VersionError
 from msgflow.nn.module import Module
 from msgflow.state.digest import digest
+from msgflow.state.values import split
 from msgflow.versions.database import Database
 from msgflow.versions.difference import Diff, content, difference
 from msgflow.versions.following import Follower
@@ -175,10 +175,10 @@ class Store:
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
     """Plain dicts, lists and text. Raises NotJson with the key of what is none."""
-    for key in state:
-        if not isinstance(key, str):
-            raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
-    return {str.__str__(key): thaw(freeze(value, repr(key))) for key, value in state.items()}
+    values, tensors = split(state)
+    for key in tensors:
+        raise NotJson(f"{key!r} is a tensor, and a version store keeps text and JSON values; mf.save keeps tensors")
+    return values
 
 
 def _as_json(values: dict[str, Any]) -> bytes:
