@@ -144,12 +144,12 @@ def _store(changes: dict[Cell, Any]) -> None:
             _keep(before, older)
         for cell, value in giving_way(changes.items()):
             cell.stored = (value, number)
+        _clock.older = [ref(snapshot) for snapshot in (*older, current)]
+        _clock.current = Snapshot(number)
     except BaseException:  # Ctrl-C: what is half stored must never be seen, not even after the next publish
         for cell, stored in before.items():
             cell.stored = stored
         raise
-    _clock.older = [ref(snapshot) for snapshot in (*older, current)]
-    _clock.current = Snapshot(number)
 
 
 def _keep(replaced: dict[Cell, Stored], snapshots: list[Snapshot]) -> None:

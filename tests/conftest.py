@@ -1,6 +1,7 @@
 """Both doors, as one fixture: a test that takes `door` runs once through each way into a module."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,8 @@ import msgflow.nn as nn
 from tests import main_greenlets
 
 main_greenlets.keep()
+# A shell starts background jobs with Ctrl-C ignored, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Caller(nn.Module):
