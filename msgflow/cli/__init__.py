@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from msgflow import __version__
+from msgflow._printable import printable
 from msgflow.cli import demo, state, weights
-from msgflow.cli.printing import printable
 from msgflow.errors import MsgflowError
 
 BROKEN_PIPE = 141  # what a shell says of a program that wrote to a pipe without a reader

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgflow._printable import printable
 from msgflow.cli.places import FilePlace, StorePlace, opened, place_of, version_in
-from msgflow.cli.printing import printable
 from msgflow.errors import MsgflowError, StateError, StateFileError, VersionError, VersionNotFound
 from msgflow.state import disk, json_format, load, save, toml_format
 from msgflow.state.text import MAX_TOML_BYTES

@@ -4,18 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgflow._printable import printable
+
 WIDTH = 100  # a value longer than this is spread over lines
 INDENT = "    "
-
-
-def printable(line: str) -> str:
-    """Control characters as their escapes: a prompt must not steer the terminal that shows it."""
-    if line.isprintable():
-        return line
-    return "".join(
-        letter if letter.isprintable() or letter == "\t" else letter.encode("unicode_escape").decode()
-        for letter in line
-    )
 
 
 def indented(text: str) -> Iterator[str]:

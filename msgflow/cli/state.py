@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from msgflow._printable import printable
 from msgflow.cli import editing
 from msgflow.cli.places import opened, read
-from msgflow.cli.printing import as_json, indented, printable, shown
+from msgflow.cli.printing import as_json, indented, shown
 from msgflow.errors import StateError
 from msgflow.versions.difference import difference
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgflow._printable import printable
+
 ABSENT = object()
 
 
@@ -34,7 +36,7 @@ class Diff:
 
     def _unified(self, key: str, before: Any, after: Any) -> Iterator[str]:
         as_text = all(value is ABSENT or isinstance(value, str) for value in (before, after))
-        name = _printable(key)
+        name = printable(key)
         yield from difflib.unified_diff(
             _lines(before, as_text),
             _lines(after, as_text),
@@ -70,14 +72,4 @@ def _lines(value: Any, as_text: bool) -> list[str]:
     if value is ABSENT:
         return []
     text = value if as_text else json.dumps(value, indent=2, ensure_ascii=False)
-    return [_printable(line) for line in text.split("\n")]
-
-
-def _printable(line: str) -> str:
-    """Control characters are shown by their escapes: a prompt must not steer the terminal that shows it."""
-    if line.isprintable():
-        return line
-    return "".join(
-        letter if letter.isprintable() or letter == "\t" else letter.encode("unicode_escape").decode()
-        for letter in line
-    )
+    return [printable(line) for line in text.split("\n")]
