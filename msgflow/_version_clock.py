@@ -125,7 +125,7 @@ def publish(changes: Iterable[tuple[Cell, Any]]) -> None:
     replaced = dict(changes)
     pin = _pinned()
     pending = None if pin is None else pin.pending
-    if pin is not None and pending is not None:
+    if pending is not None:
         pending.update(replaced)
         return
     with _clock.lock:

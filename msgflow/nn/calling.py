@@ -33,7 +33,7 @@ def call(module: "Module", run: Callable[..., Any], args: tuple[Any, ...], kwarg
     choose = module._choose_overlay
     # Where somebody has said what is to be read, in a transaction for example, there is nothing to choose.
     overlay = None if choose is None or (outer is not None and outer.own is not None) else choose(args, kwargs)
-    pin = Pin(outer) if overlay is None else Pin(outer, overlay.values)
+    pin = Pin(outer, None if overlay is None else overlay.values)
     token = pinned.set(pin)
     try:
         active = tracer()

@@ -239,8 +239,9 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        first = {module: name for name, module in reversed(tuple(self._modules.items()))}
-        yield from ((name, module) for name, module in tuple(self._modules.items()) if first[module] == name)
+        children = tuple(self._modules.items())
+        first = {module: name for name, module in reversed(children)}
+        yield from ((name, module) for name, module in children if first[module] == name)
 
     def children(self) -> Iterator["Module"]:
         return (module for _, module in self.named_children())
@@ -345,9 +346,8 @@ class Module:
     ) -> _state.LoadReport:
         """Check every key and kind, then publish all values at once.
 
-        `rename` says what keys of the state are called here: {"old.": "new."} for all that begin so, {"old": "new"} for
-        that one key. Raises StateDictError, with every problem and before any change; `strict=False` loads what fits
-        and reports the rest.
+        `rename` is {"old.": "new."} for all keys that begin so, {"old": "new"} for one. Raises StateDictError, with
+        every problem and before any change; `strict=False` loads what fits and reports the rest.
         """
         return _state.load(self, _state.renamed(state, rename or {}), strict)
 

@@ -163,16 +163,12 @@ def copied(module: "Module", memo: dict[int, Any]) -> "Module":
 
 def move(module: "Module", device: Any, dtype: Any) -> None:
     """What has a method `to` is a tensor."""
-    cells = {cell for _, part in module.named_modules() for cell in _cells(part)}
-    tensors = [(cell, cell.value) for cell in cells if hasattr(cell.value, "to")]
     if device is None and dtype is None:
         raise TypeError("to() takes a device, a dtype or both")
-    publish([(cell, tensor.to(device=device, dtype=dtype)) for cell, tensor in tensors])
-
-
-def _cells(module: "Module") -> Iterator[Cell]:
-    yield from module._parameters.values()
-    yield from module._buffers.values()
+    parts = tuple(module.modules())
+    cells = {cell for part in parts for cell in (*part._parameters.values(), *part._buffers.values())}
+    tensors = {cell: value for cell in cells if hasattr(value := cell.value, "to")}
+    publish((cell, tensor.to(device=device, dtype=dtype)) for cell, tensor in tensors.items())
 
 
 def digest(module: "Module") -> str:
