@@ -121,10 +121,10 @@ class Applying(ABC):
 
     def _refuse(self, id_: str, error: Exception) -> None:
         _let_go(error)
-        self.refused = Refusal(id_, error)
         name = f" {id_}" if id_ else ""
         log.warning("%s: version%s was refused, %s goes on: %s", self._source, name, self.version, error)
         self._record(id_, error)
+        self.refused = Refusal(id_, error)  # last: whoever sees it finds the log line and the span
 
     def _record(self, id_: str, error: Exception | None) -> None:
         active = tracer()
