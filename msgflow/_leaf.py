@@ -1,6 +1,7 @@
 """Calling what users hand in as a tool or a step, whatever it is."""
 
 from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeVar
 
@@ -11,15 +12,28 @@ T = TypeVar("T")
 
 def nonblocking(function: Callable[..., T]) -> Callable[..., T]:
     """Mark a plain function that neither blocks nor takes long: as a tool or step it is called in place."""
-    function.__msgflow_nonblocking__ = True  # type: ignore[attr-defined]
+    try:
+        function.__msgflow_nonblocking__ = True  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):  # a built-in or a bound method takes no marks
+        function = partial(function)
+        function.__msgflow_nonblocking__ = True  # type: ignore[attr-defined]
     return function
+
+
+def is_nonblocking(function: Callable[..., Any]) -> bool:
+    """Whether a function, or what it is a `functools.partial` of, is marked."""
+    while not getattr(function, "__msgflow_nonblocking__", False):
+        if not isinstance(function, partial):
+            return False
+        function = function.func
+    return True
 
 
 async def call_leaf(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a tool or a step, whatever it is: a Module, an `async def`, a plain function (in a worker thread)."""
     if hasattr(function, "acall"):
         return await function.acall(*args, **kwargs)
-    if iscoroutinefunction(function) or getattr(function, "__msgflow_nonblocking__", False):
+    if iscoroutinefunction(function) or is_nonblocking(function):
         result = function(*args, **kwargs)
     else:
         result = await in_thread(function, *args, **kwargs)

@@ -12,15 +12,15 @@ import threading
 import greenlet
 
 _kept = []
-_run = threading.Thread.run
+_begin = threading.Thread._bootstrap_inner  # and not `run`, which subclasses have of their own
 
 
 def keep() -> None:
     """For every thread from here on, where it is needed."""
     if sys.version_info < (3, 12) and "coverage" in sys.modules:
-        threading.Thread.run = _run_and_keep
+        threading.Thread._bootstrap_inner = _keep_and_begin
 
 
-def _run_and_keep(thread: threading.Thread) -> None:
+def _keep_and_begin(thread: threading.Thread) -> None:
     _kept.append(greenlet.getcurrent())
-    _run(thread)
+    _begin(thread)

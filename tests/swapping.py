@@ -8,7 +8,7 @@ import time
 import msgflow as mf
 import msgflow.nn as nn
 from msgflow import _version_clock
-from msgflow._gather import gather
+from msgflow._bridge import gather
 
 WIDTH = 10  # parameters of each module
 

@@ -101,19 +101,19 @@ def test_a_timeout_is_above_zero(name, wrong):
 @pytest.mark.parametrize("name", CALLS_WITH_A_TIMEOUT)
 @pytest.mark.parametrize("wrong", ["1", True, [1], 1j])
 def test_a_timeout_is_a_number(name, wrong):
-    with pytest.raises(TypeError, match="a timeout is a number of seconds, or None for no limit, not"):
+    with pytest.raises(TypeError, match="timeout is a number of seconds, or None for no limit, not"):
         CALLS_WITH_A_TIMEOUT[name](wrong)
 
 
 @pytest.mark.parametrize("wrong", [0, -3])
 def test_a_limit_is_at_least_one(wrong):
-    with pytest.raises(ValueError, match="at least one call has to run at a time"):
+    with pytest.raises(ValueError, match="it has to be at least 1, or None for all at once"):
         F.map_gather(Echo(), args_list=[()], limit=wrong)
 
 
 @pytest.mark.parametrize("wrong", [True, 1.5, "2"])
 def test_a_limit_is_a_number_of_calls(wrong):
-    with pytest.raises(TypeError, match="limit is a number of calls, or None for all at once, not"):
+    with pytest.raises(TypeError, match="limit is a whole number, or None for all at once, not"):
         F.map_gather(Echo(), args_list=[()], limit=wrong)
 
 

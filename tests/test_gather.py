@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from msgflow._gather import gather
+from msgflow._bridge import gather
 
 
 def returning(value, after=0.0):

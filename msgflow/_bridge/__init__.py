@@ -19,7 +19,20 @@ a bounded pool, calls that nest exhaust it and hang.
 """
 
 from msgflow._bridge.background import Launched, launch, shielded, wait
+from msgflow._bridge.branches import Slots, gather
 from msgflow._bridge.flows import current_flow, excuse, in_flow, running_loop
 from msgflow._bridge.threads import in_thread
 
-__all__ = ["Launched", "current_flow", "excuse", "in_flow", "in_thread", "launch", "running_loop", "shielded", "wait"]
+__all__ = [
+    "Launched",
+    "Slots",
+    "current_flow",
+    "excuse",
+    "gather",
+    "in_flow",
+    "in_thread",
+    "launch",
+    "running_loop",
+    "shielded",
+    "wait",
+]

@@ -6,12 +6,13 @@ import contextvars
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from inspect import iscoroutine
 from typing import Any, TypeVar, cast
 
 import anyio
 
+from msgflow._bridge.branches import cleaning_up
 from msgflow._bridge.flows import Work, current_flow, in_flow
 from msgflow._version_clock import Held
 from msgflow.errors import BridgeError
@@ -157,8 +158,11 @@ def shielded() -> Iterator[None]:
     """
     token = job_of_thread.set(None)
     try:
-        with nullcontext() if current_flow() is None else anyio.CancelScope(shield=True):
+        if current_flow() is None:
             yield
+        else:
+            with cleaning_up(), anyio.CancelScope(shield=True):
+                yield
     finally:
         job_of_thread.reset(token)
 

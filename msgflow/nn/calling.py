@@ -22,6 +22,22 @@ class Overlay:
     attributes: Mapping[str, Any]
 
 
+def call_module(module: "Module", /, *args: Any, **kwargs: Any) -> Any:
+    """What `module(...)` does: a nested call without hooks at once, in as few frames as can be, any other by `call`.
+
+    The frames count: with four at each level, flows that are nested 200 deep are within Python's recursion limit.
+    """
+    outer = pinned.get()
+    if outer is None or not outer.inside or is_hooked(module):
+        return call(module, module._run, args, kwargs)
+    active = tracer()
+    if active is None:
+        return module._run(args, kwargs)
+    operation, subject, attributes = module._span_start()
+    with Recording(active, f"{operation} {subject}".strip(), attributes):
+        return module._run(args, kwargs)
+
+
 def call(module: "Module", run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a module: a root call takes a pin, under which everything reads one version; others are under it."""
     outer = pinned.get()
@@ -29,7 +45,7 @@ def call(module: "Module", run: Callable[..., Any], args: tuple[Any, ...], kwarg
         active = tracer()
         if active is not None:
             return _recorded(active, module, run, args, kwargs)
-        return run_with_hooks(module, run, args, kwargs) if is_hooked(module) else run(args, kwargs)
+        return run_with_hooks(module, run, args, kwargs)
     choose = module._choose_overlay
     # Where somebody has said what is to be read, in a transaction for example, there is nothing to choose.
     overlay = None if choose is None or (outer is not None and outer.own is not None) else choose(args, kwargs)

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 
 import anyio
 
-from msgflow._bridge import Launched, launch, wait
-from msgflow._gather import gather
+from msgflow._bridge import Launched, gather, launch, wait
 from msgflow._leaf import call_leaf
+from msgflow._limits import count_or_none, seconds_or_none
 
 __all__ = [
     "Spawned",
@@ -39,7 +39,6 @@ Callee: TypeAlias = Callable[..., Any]
 ArgsList: TypeAlias = Sequence[Sequence[Any]]
 KwargsList: TypeAlias = Sequence[Mapping[str, Any]]
 
-_LONGEST_S = 1e9  # event loops count in floats, which a larger integer need not fit
 _log = logging.getLogger(__name__.replace(".nn.", "."))
 
 
@@ -173,8 +172,8 @@ async def _all(
     return_exceptions: bool,
     limit: int | None = None,
 ) -> tuple[Any, ...]:
-    seconds, count, outcomes = _seconds(timeout), len(functions), dict[int, Any]()
-    _check_limit(limit)
+    seconds, count, outcomes = seconds_or_none(timeout, "timeout"), len(functions), dict[int, Any]()
+    count_or_none(limit)
     for name, rows in (("args_list", args_list), ("kwargs_list", kwargs_list)):
         if rows is not None and len(rows) != count:
             raise ValueError(f"{name} has {len(rows)} entries for {count} calls; give one for each call")
@@ -209,7 +208,7 @@ async def await_for(f: Callee, /, *args: Any, timeout: float | None = None, **kw
     Raises TimeoutError where it is not done in time. A function that itself takes `timeout` gets it by
     `functools.partial(f, timeout=3)`.
     """
-    seconds, function = _seconds(timeout), _checked(f)
+    seconds, function = seconds_or_none(timeout, "timeout"), _checked(f)
     with anyio.move_on_after(seconds):
         return await call_leaf(function, *args, **kwargs)
     raise TimeoutError(f"{_named(f)} was not done within {seconds} s")
@@ -297,22 +296,3 @@ def _rows(args_list: Any, kwargs_list: Any) -> tuple[ArgsList | None, KwargsList
 
 def _shown(value: object) -> str:
     return f"{value!r:.80} of type {type(value).__name__}"
-
-
-def _seconds(timeout: Any) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"a timeout is a number of seconds, or None for no limit, not {_shown(timeout)}")
-    if not timeout > 0:  # NaN is not, either
-        raise ValueError(f"the timeout is {timeout}; give a number of seconds above 0, or None for no limit")
-    return min(timeout, _LONGEST_S)
-
-
-def _check_limit(limit: Any) -> None:
-    if limit is None:
-        return
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"limit is a number of calls, or None for all at once, not {_shown(limit)}")
-    if limit < 1:
-        raise ValueError(f"limit is {limit}; at least one call has to run at a time")

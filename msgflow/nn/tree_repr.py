@@ -1,25 +1,29 @@
 """`repr` of a module tree, as in PyTorch, with runs of equal children folded: `(0-2): 3 x Step()`."""
 
 from itertools import groupby
-from reprlib import recursive_repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
 
 
-@recursive_repr("...")  # of a module that is below itself
-def tree_repr(module: "Module") -> str:
-    name, extra = type(module).__name__, module.extra_repr()
-    children = [f"({label}): {text}" for label, text in _folded(module)]
-    if not children:
+def tree_repr(module: "Module", above: frozenset["Module"] = frozenset()) -> str:
+    if module in above:  # it is below itself
+        return "..."
+    name, extra, within = type(module).__name__, module.extra_repr(), above | {module}
+    shown = []
+    for child_name, child in tuple(module._modules.items()):
+        # Without a call of repr(), which would take another two of the frames that Python allows for deep trees.
+        is_plain = type(child).__repr__ is type(module).__repr__ and hasattr(child, "_modules")
+        shown.append((child_name, tree_repr(child, within) if is_plain else repr(child)))
+    if not shown:
         return f"{name}({extra})"
+    children = [f"({label}): {text}" for label, text in _folded(shown)]
     lines = [extra, *children] if extra else children
     return f"{name}(\n  " + "\n".join(lines).replace("\n", "\n  ") + "\n)"
 
 
-def _folded(module: "Module") -> list[tuple[str, str]]:
-    shown = [(name, repr(child)) for name, child in module._modules.items()]
+def _folded(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
     folded = []
     # Only numbered children fold: in a run of named ones the names matter.
     for (text, numbered), run in groupby(shown, key=lambda item: (item[1], item[0].isdecimal())):
