@@ -22,7 +22,19 @@
     │   ├── ToolArgumentsError (TypeError)   .tool, .arguments
     │   ├── ToolError                        .tool, .arguments; __cause__ is what the tool raised
     │   └── MaxTurnsError                    .turns
+    ├── FlowError                            a flow that cannot be run
+    │   ├── FlowStructureError (ValueError)  a cycle, a name that is taken or unknown, a step that is none
+    │   ├── InputMismatch (ValueError)       .inputs, .branches
+    │   ├── NoMatch (LookupError)            .value: no case of a Switch fits it
+    │   ├── LoopLimit (RuntimeError)         .steps
+    │   ├── RefError (LookupError)           .name: no result of that name
+    │   ├── BarrierTimeout (TimeoutError)    .arrived, .expected
+    │   └── ExpressionError (ValueError)     .expression, .line, .column
     ├── GuardRefused (ValueError)            .module, .on, .message; __cause__ is what its check raised
+    ├── MessageError (ValueError)            .key: the path in a Message; no path, or a value that cannot be there
+    │   ├── MessageKeyError (KeyError)       nothing is there
+    │   ├── MessageFrozen (TypeError)        a change of what cannot be changed
+    │   └── MessageConflict                  .branches: they changed the same, differently
     ├── DataError (ValueError)               a document folder or index that holds nothing usable
     ├── VersionError                         something about the version store
     │   ├── VersionNotFound (LookupError)    .ref, .near: no version or tag of that name
@@ -31,6 +43,9 @@
     │   ├── TagNameError (ValueError)        .name
     │   ├── VersionDamaged (ValueError)      .id: another state is stored under it
     │   └── VersionStoreError (OSError)      no database of ours, out of reach, or locked for long
+    ├── RegistryError                        a name that is taken, or that nothing can be registered under
+    │   └── RegistryLookupError (AttributeError)  .wanted, .known: no group or thing of that name
+    ├── DrawingError                         what cannot be found or drawn, or a picture that cannot be written
     └── BridgeError (RuntimeError)           blocking where nothing could ever wake the caller
 
 Each message says what came, what was expected and what to do next; the facts are attributes.
@@ -38,6 +53,8 @@ Each message says what came, what was expected and what to do next; the facts ar
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from msgflow._printable import with_caret
 
 
 class MsgflowError(Exception):
@@ -74,8 +91,7 @@ class StateDictError(StateError, ValueError):
         lines += [f"  {key}: missing" for key in missing]
         lines += [f"  {key}: unexpected, {module} has no such key" for key in unexpected]
         lines += [f"  {problem}" for problem in mismatched]
-        lines.append("Give a value for every key, or load what fits with strict=False.")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join([*lines, "Give a value for every key, or load what fits with strict=False."]))
 
 
 class StateFileError(StateError, ValueError):
@@ -205,6 +221,68 @@ class MaxTurnsError(AgentError):
         )
 
 
+class FlowError(MsgflowError):
+    """A flow that cannot be run."""
+
+
+class FlowStructureError(FlowError, ValueError):
+    """Steps that make no flow: a cycle, a name that is taken or unknown, a step that is none."""
+
+
+class InputMismatch(FlowError, ValueError):
+    """Another number of inputs, or other names, than a Diverter has branches for."""
+
+    def __init__(self, message: str, *, inputs: int, branches: int) -> None:
+        self.inputs, self.branches = inputs, branches
+        super().__init__(message)
+
+
+class NoMatch(FlowError, LookupError):
+    """A value that fits no case of a Switch that has no default."""
+
+    def __init__(self, value: object, cases: Sequence[str]) -> None:
+        self.value, self.cases = value, list(cases)
+        super().__init__(
+            f"no case fits {value!r:.80}; there are: {', '.join(self.cases) or 'none'}. "
+            "Add the case, or give default= for all others."
+        )
+
+
+class LoopLimit(FlowError, RuntimeError):
+    """A loop whose condition to stop was not met in as many rounds as it may take."""
+
+    def __init__(self, steps: int, hint: str) -> None:
+        self.steps = steps
+        super().__init__(f"the loop was not done after {steps} rounds, the most that it may take. {hint}")
+
+
+class RefError(FlowError, LookupError):
+    """A reference to a result that is not there."""
+
+    def __init__(self, message: str, *, name: str) -> None:
+        self.name = name
+        super().__init__(message)
+
+
+class BarrierTimeout(FlowError, TimeoutError):
+    """A barrier that not all branches have reached in time."""
+
+    def __init__(self, seconds: float, arrived: int, expected: int) -> None:
+        self.arrived, self.expected = arrived, expected
+        super().__init__(
+            f"{arrived} of {expected} branches reached the barrier within {seconds:g} s; "
+            "give it more time, or look at what the others are waiting for"
+        )
+
+
+class ExpressionError(FlowError, ValueError):
+    """A flow expression that cannot be read, or a condition of it that has no answer; shows the place."""
+
+    def __init__(self, problem: str, *, expression: str, line: int, column: int) -> None:
+        self.expression, self.line, self.column = expression, line, column
+        super().__init__(f"line {line}, column {column}: {problem}\n{with_caret(expression, line, column)}")
+
+
 class GuardRefused(MsgflowError, ValueError):
     """An input (`on` is "pre") or an output ("post") that a guard did not let pass.
 
@@ -218,6 +296,28 @@ class GuardRefused(MsgflowError, ValueError):
             if cause is not None:
                 message += f", because its check raised {type(cause).__name__}: {cause}"
         super().__init__(message)
+
+
+class MessageError(MsgflowError, ValueError):
+    """A Message that cannot do what was asked of it; `key` is the dotted path, `branches` who is at odds there."""
+
+    def __init__(self, message: str, *, key: str = "", branches: Sequence[int] = ()) -> None:
+        self.key, self.branches = key, tuple(branches)
+        super().__init__(message)
+
+    __str__ = Exception.__str__  # a KeyError would show the repr of its text
+
+
+class MessageKeyError(MessageError, KeyError):
+    """A path at which there is nothing."""
+
+
+class MessageFrozen(MessageError, TypeError):
+    """A change of a frozen Message, or of a dict or list that a Message holds."""
+
+
+class MessageConflict(MessageError):
+    """Branches, numbered from 0, that gave one path different values."""
 
 
 class DataError(MsgflowError, ValueError):
@@ -276,6 +376,22 @@ class VersionDamaged(VersionError, ValueError):
 
 class VersionStoreError(VersionError, OSError):
     """A database that is no version store, is out of reach, or was locked for too long."""
+
+
+class RegistryError(MsgflowError):
+    """A name that is taken, or that nothing can be registered under."""
+
+
+class RegistryLookupError(RegistryError, AttributeError):
+    """A group, or a thing in a group, that is not there."""
+
+    def __init__(self, message: str, *, wanted: str, known: Sequence[str]) -> None:
+        self.wanted, self.known = wanted, list(known)
+        super().__init__(message)
+
+
+class DrawingError(MsgflowError):
+    """Something that cannot be found or drawn, or a picture that cannot be written."""
 
 
 class BridgeError(MsgflowError, RuntimeError):

@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.MaxTurnsError("agent", 3),
     errors.GuardRefused("Upper", "pre", "not that"),
     errors.VersionStoreError("locked"),
+    errors.RegistryLookupError("the registry has no 'x'", wanted="x", known=["y"]),
 ]
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from msgflow._bridge import in_flow, wait
-from msgflow._gather import gather
+from msgflow._bridge import gather, in_flow, wait
+from msgflow._message import Message
 from msgflow._stream import Stream
 from msgflow.errors import MaxTurnsError, OutputError, ToolArgumentsError
 from msgflow.messages import (
@@ -27,6 +27,7 @@ from msgflow.nn.asking import Emit, ask, output_schema, usage_attributes
 from msgflow.nn.calling import call
 from msgflow.nn.model_buffer import ModelBuffer
 from msgflow.nn.module import Module
+from msgflow.nn.on_message import Reads, declare, read
 from msgflow.nn.parameter import Parameter
 from msgflow.nn.prompt import prompt_version, render
 from msgflow.nn.tool import Tool, ToolDict, as_tool
@@ -69,8 +70,11 @@ class Agent(ModelBuffer):
         output_retries: int = 1,
         description: str = "",
         settings: Mapping[str, Any] | None = None,
+        reads: Reads = None,
+        writes: str | None = None,
     ) -> None:
         super().__init__()
+        declare(self, reads, writes)
         if max_turns < 1:
             raise ValueError(f"max_turns is {max_turns}; an agent needs at least one turn to answer")
         self.name, self.description = name, description
@@ -98,21 +102,21 @@ class Agent(ModelBuffer):
 
     def run(
         self,
-        task: str | tuple[Part, ...],
+        task: str | tuple[Part, ...] | Message,
         *,
         vars: Mapping[str, Any] | None = None,
         messages: Iterable[ChatMessage] = (),
     ) -> Result:
-        """As calling the agent, with everything that happened beside the output."""
+        """As calling the agent, with everything that happened beside the output, which is written to no Message."""
         return self._run_for_result(None, task, vars=vars, messages=messages)
 
-    async def arun(self, task: str | tuple[Part, ...], **options: Any) -> Result:
+    async def arun(self, task: str | tuple[Part, ...] | Message, **options: Any) -> Result:
         """As `run`, for async code."""
         return await in_flow(self.run, (task,), options)
 
     def stream(
         self,
-        task: str | tuple[Part, ...],
+        task: str | tuple[Part, ...] | Message,
         *,
         vars: Mapping[str, Any] | None = None,
         messages: Iterable[ChatMessage] = (),
@@ -128,6 +132,7 @@ class Agent(ModelBuffer):
         results: list[Result] = []
 
         def converse(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            args, kwargs = read(self, args, kwargs)
             results.append(wait(self._converse(*args, emit=emit, **kwargs)))
             return results[-1].output
 

@@ -197,7 +197,9 @@ class ModuleDict(Module):
         for key in tuple(self._modules):
             self._forget(key)
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+    def update(  # type: ignore[override]  # in PyTorch, too, this is a dict's, and asks for an argument
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]
+    ) -> None:
         """Add or replace modules; all are checked before the first is registered."""
         pairs = dict(modules.items() if isinstance(modules, Mapping | ModuleDict) else modules)
         for key, module in pairs.items():

@@ -11,8 +11,10 @@ from msgflow._frozen import freeze, thaw
 from msgflow._version_clock import Cell, pinned, publish, read, restructured, transaction
 from msgflow.errors import NotJson
 from msgflow.nn import state_dict as _state
-from msgflow.nn.calling import Overlay, call
+from msgflow.nn.calling import Overlay, call_module
 from msgflow.nn.hooks import Hook, HookTable, RemovableHandle
+from msgflow.nn.lifecycle import Lifecycle
+from msgflow.nn.on_message import Given, Reads, on_message
 from msgflow.nn.parameter import Parameter
 from msgflow.nn.tree_repr import tree_repr
 from msgflow.trace import names
@@ -24,7 +26,7 @@ _pinned = pinned.get
 wrappers: dict[type, Callable[[Any], "Module"]] = {}
 
 
-class Module:
+class Module(Lifecycle):
     """A step of a workflow, with its own prompts (parameters), constants (buffers) and submodules.
 
     Subclasses write `def forward`, `async def aforward`, or both; users call `module(...)` or
@@ -32,6 +34,8 @@ class Module:
     """
 
     blocking = False
+    # What a call with a single Message reads from it, and where in a copy of it the output goes; see on_message.py.
+    reads, writes = cast(Reads, None), cast("str | None", None)
     training: bool
     _is_plain, _is_async = True, False
     _names_are_attributes = True
@@ -79,14 +83,15 @@ class Module:
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         return await in_flow(self.forward, args, kwargs)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return call(self, self._run, args, kwargs)
+    __call__ = call_module
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `module(...)`, for async code: what has to be waited for suspends this task and blocks nobody."""
         return await in_flow(self, args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if (self.reads is not None or self.writes is not None) and type(args) is not Given:
+            return on_message(self, args, kwargs)
         flow = current_flow()
         if flow is None:
             return self.forward(*args, **kwargs) if self._is_plain else wait(self.aforward(*args, **kwargs))
@@ -313,19 +318,6 @@ class Module:
         fn(self)
         return self
 
-    def train(self, mode: bool = True) -> Self:
-        if not isinstance(mode, bool):
-            raise TypeError(f"train(mode) takes True or False, not {mode!r}")
-        for module in tuple(self.modules()):
-            if module is self or type(module).train is Module.train:
-                module.training = mode
-            else:
-                module.train(mode)
-        return self
-
-    def eval(self) -> Self:
-        return self.train(False)
-
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
@@ -378,9 +370,9 @@ class Module:
         return tree_repr(self)
 
 
-_not_copied = {"_digest", "_choose_overlay"}
+_not_copied = {"_digest", "_choose_overlay", "_deployed", "_eval_result"}
 # What each module keeps itself, beside what it is given.
-_own_names = {*Module.__annotations__, *_not_copied}
+_own_names = {*Module.__annotations__, *Lifecycle.__annotations__, *_not_copied}
 
 
 def _join(prefix: str, name: str) -> str:

@@ -12,6 +12,7 @@ from msgflow.models import Model
 from msgflow.nn.asking import as_text, ask, output_schema
 from msgflow.nn.model_buffer import ModelBuffer
 from msgflow.nn.module import Module
+from msgflow.nn.on_message import Reads, declare
 from msgflow.nn.parameter import Parameter
 from msgflow.schema import OutputType, Signature, SignatureSpec, signature_of
 
@@ -56,8 +57,11 @@ class SignaturePredictor(ModelBuffer, Predictor):
         examples: list[dict[str, Any]] | None = None,
         output_retries: int = 1,
         settings: Mapping[str, Any] | None = None,
+        reads: Reads = None,
+        writes: str | None = None,
     ) -> None:
         super().__init__(signature)
+        declare(self, reads, writes)
         if model is None:
             raise TypeError(
                 "a signature needs a model that answers it: Predictor('question -> answer', 'provider/model')"
@@ -140,8 +144,9 @@ class SignaturePredictor(ModelBuffer, Predictor):
 class EstimatorPredictor(Predictor):
     """A trained estimator (anything with `predict`) as a step; `predict` runs in a worker thread under `acall`."""
 
-    def __init__(self, estimator: Any, model: None = None) -> None:
+    def __init__(self, estimator: Any, model: None = None, *, reads: Reads = None, writes: str | None = None) -> None:
         super().__init__(estimator)
+        declare(self, reads, writes)
         if not callable(getattr(estimator, "predict", None)):
             raise TypeError(
                 "a Predictor takes a signature and a model, or an object with `predict`, "

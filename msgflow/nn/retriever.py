@@ -6,6 +6,7 @@ from typing import Any
 
 from msgflow.data import Hit, Index
 from msgflow.nn.module import Module
+from msgflow.nn.on_message import Reads, declare
 from msgflow.trace import captured, current_span, names, tracer
 
 
@@ -17,8 +18,17 @@ class Retriever(Module):
 
     blocking = True  # an index computes, or asks a database
 
-    def __init__(self, index: Index, top_k: int = 4, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        top_k: int = 4,
+        *,
+        name: str | None = None,
+        reads: Reads = None,
+        writes: str | None = None,
+    ) -> None:
         super().__init__()
+        declare(self, reads, writes)
         if not callable(getattr(index, "search", None)):
             raise TypeError(f"a Retriever takes an index, which has `search`, such as BM25; not {type(index).__name__}")
         self.index = index
