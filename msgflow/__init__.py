@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from msgflow._lazy import lazy as _lazily
 
 if TYPE_CHECKING:
-    from msgflow import data, errors, models, nn, schema, state, trace, versions
+    from msgflow import data, errors, flow, models, nn, schema, state, trace, versions
     from msgflow._leaf import nonblocking
+    from msgflow._message import Message
+    from msgflow._registry import registry
     from msgflow._stream import Stream
     from msgflow.models import chat
     from msgflow.schema import InputField, OutputField, Signature
@@ -22,16 +24,19 @@ __version__ = "0.1.0"
 
 __all__ = [
     "InputField",
+    "Message",
     "OutputField",
     "Signature",
     "Stream",
     "chat",
     "data",
     "errors",
+    "flow",
     "load",
     "models",
     "nn",
     "nonblocking",
+    "registry",
     "save",
     "schema",
     "state",
@@ -43,14 +48,16 @@ __getattr__ = _lazily(
     __name__,
     {
         "InputField": "schema",
+        "Message": "_message",
         "OutputField": "schema",
         "Signature": "schema",
         "Stream": "_stream",
         "chat": "models",
         "load": "state",
         "nonblocking": "_leaf",
+        "registry": "_registry",
         "save": "state",
-        **dict.fromkeys(("data", "errors", "models", "nn", "schema", "state", "trace", "versions"), ""),
+        **dict.fromkeys(("data", "errors", "flow", "models", "nn", "schema", "state", "trace", "versions"), ""),
     },
 )
 

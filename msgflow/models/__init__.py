@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from msgflow.models.local import LocalChat
     from msgflow.models.openai_chat import OpenAIChat
     from msgflow.models.protocol import Model, Profile
-    from msgflow.models.providers import PROVIDERS, Provider
+    from msgflow.models.providers import PROVIDERS, Provider, add_provider
     from msgflow.models.retry import Retried
     from msgflow.models.schema_tools import SchemaTools
     from msgflow.models.scripted import ScriptedModel
@@ -40,6 +40,7 @@ __all__ = [
     "ScriptedModel",
     "Transport",
     "WithSettings",
+    "add_provider",
     "chat",
 ]
 
@@ -61,6 +62,7 @@ __getattr__ = _lazily(
         "ScriptedModel": "scripted",
         "Transport": "transport",
         "WithSettings": "with_settings",
+        "add_provider": "providers",
         "chat": "by_name",
     },
 )

@@ -6,7 +6,7 @@ from msgflow.errors import UnknownModel
 from msgflow.models.local import LocalChat
 from msgflow.models.openai_chat import OpenAIChat
 from msgflow.models.protocol import Model
-from msgflow.models.providers import PROVIDERS
+from msgflow.models.providers import NOT_PROVIDERS, PROVIDERS, Provider, provider_named
 from msgflow.models.retry import Retried
 from msgflow.models.schema_tools import SchemaTools
 from msgflow.models.scripted import LIVE
@@ -38,11 +38,11 @@ def chat(spec: str | Model, **settings: Any) -> Model:
 
 def _named(spec: str, client_options: dict[str, Any]) -> Model:
     provider, _, name = spec.partition("/")
-    if not name or provider not in (*PROVIDERS, "local", "test"):
+    row = provider_named(provider) if provider and name else None
+    if row is not None:
+        return _with_tools(_served(row, name, client_options))
+    if not name or provider not in NOT_PROVIDERS:
         raise _unknown(spec)
-    if provider in PROVIDERS:
-        chat_model = OpenAIChat(name, provider=provider, **client_options)
-        return _with_tools(chat_model if client_options.get("client") is not None else Retried(chat_model))
     if client_options:
         raise TypeError(f"{spec} has no server and takes no {', '.join(sorted(client_options))}")
     if provider == "local":
@@ -51,6 +51,19 @@ def _named(spec: str, client_options: dict[str, Any]) -> Model:
     if scripted is None:
         raise _unknown(spec)
     return scripted
+
+
+def _served(provider: Provider, name: str, client_options: dict[str, Any]) -> Model:
+    if provider.make is None:
+        chat_model = OpenAIChat(name, provider=provider.name, **client_options)
+        return chat_model if client_options.get("client") is not None else Retried(chat_model)
+    model = provider.make(name, **client_options)
+    if isinstance(model, Model):
+        return model
+    raise TypeError(
+        f"the provider {provider.name!r} made a {type(model).__name__} for {name!r}, which is no model: "
+        "that has spec, complete() and stream()"
+    )
 
 
 def _with_tools(model: Model) -> Model:

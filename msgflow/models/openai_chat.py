@@ -11,7 +11,7 @@ import anyio
 from msgflow.errors import MissingKey, ModelError
 from msgflow.messages import Finished, ModelEvent, Request, Response, TextDelta, as_settings
 from msgflow.models.protocol import Profile
-from msgflow.models.providers import PROVIDERS, Provider
+from msgflow.models.providers import Provider, provider_named
 from msgflow.models.sdk import SdkEndpoint
 from msgflow.models.status import status_error
 from msgflow.models.transport import Incoming, Transport
@@ -56,7 +56,7 @@ class OpenAIChat:
         client: Any = None,
         **defaults: Any,
     ) -> None:
-        row = PROVIDERS.get(provider) or Provider(name=provider, base_url=base_url or "")
+        row = provider_named(provider) or Provider(name=provider, base_url=base_url or "")
         self.spec = f"{row.name}/{model}"
         self.provider = row.telemetry or row.name
         self.name = model
@@ -70,7 +70,7 @@ class OpenAIChat:
         self._sdk = SdkEndpoint(client) if client is not None else None
         if client is not None:
             _refuse_beside_client(base_url=base_url, api_key=api_key, headers=headers, transport=transport)
-        elif base_url is not None or provider not in PROVIDERS:
+        elif base_url is not None or provider_named(provider) is None:
             _chat_url(self.spec, base_url or "")
 
     def __repr__(self) -> str:

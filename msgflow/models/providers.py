@@ -1,10 +1,13 @@
-"""The providers that `chat("provider/model")` knows, all of them by the OpenAI chat completions protocol."""
+"""The providers that `chat("provider/model")` knows; the ones here all speak the OpenAI chat completions protocol."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from msgflow.models.protocol import Profile
+from msgflow._plugins import load_plugins
+from msgflow.errors import RegistryError
+from msgflow.models.protocol import Model, Profile
 
 FULL = Profile()
 NO_JSON_SCHEMA = Profile(json_schema=False)
@@ -16,14 +19,18 @@ class Provider:
 
     `key_variable` and `url_variable` name environment variables: of the API key (None: it needs none), and of another
     address to use. `telemetry` is the value of gen_ai.provider.name, where that is not `name`.
+
+    `make` is for a provider with a protocol of its own: called with the name of a model, and the client options of
+    `chat` as keywords, it gives the model, which is used as it is.
     """
 
     name: str
-    base_url: str
+    base_url: str = ""
     key_variable: str | None = None
     url_variable: str | None = None
     telemetry: str = ""
     profile: Profile = FULL
+    make: Callable[..., Model] | None = None
 
     def url(self) -> str:
         """The base URL; the environment's, where it gives one."""
@@ -98,3 +105,29 @@ PROVIDERS: dict[str, Provider] = {
         Provider(name="llamacpp", base_url="http://127.0.0.1:8080/v1"),
     )
 }
+
+NOT_PROVIDERS = frozenset(("local", "test"))  # models in this process, which `chat` knows as well
+
+
+def add_provider(provider: Provider) -> None:
+    """Let `chat("name/model")` find the models of another provider, in this process.
+
+    Raises RegistryError for a name that is taken, or that cannot be one.
+    """
+    if not isinstance(provider, Provider):
+        raise TypeError(f"a Provider is expected, not {provider!r:.80} of type {type(provider).__name__}")
+    name = provider.name
+    if not name or "/" in name or name.split() != [name]:
+        raise RegistryError(f"{name!r:.80} cannot name a provider: it is the part before the '/' of 'provider/model'")
+    if not (provider.base_url or provider.make):
+        raise ValueError(f"the provider {name!r} has no models: give base_url, or make for a protocol of its own")
+    if name in PROVIDERS or name in NOT_PROVIDERS:
+        raise RegistryError(f"there is a provider {name!r} already; take another name, or give chat() a base_url")
+    PROVIDERS[name] = provider
+
+
+def provider_named(name: str) -> Provider | None:
+    """A provider of msgflow, of this program or of a plug-in; None where there is none."""
+    if name not in PROVIDERS and name not in NOT_PROVIDERS:
+        load_plugins()
+    return PROVIDERS.get(name)

@@ -12,6 +12,7 @@ from msgflow.nn.state_dict import LoadReport
 if TYPE_CHECKING:
     from msgflow.nn import functional
     from msgflow.nn.agent import Agent, Result
+    from msgflow.nn.function import Function
     from msgflow.nn.guard import Guard
     from msgflow.nn.predictor import Predictor
     from msgflow.nn.retriever import Retriever
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "Function",
     "Guard",
     "LoadReport",
     "Module",
@@ -41,6 +43,7 @@ __getattr__ = _lazily(
     __name__,
     {
         "Agent": "agent",
+        "Function": "function",
         "Guard": "guard",
         "Predictor": "predictor",
         "Result": "agent",
