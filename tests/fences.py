@@ -6,7 +6,7 @@
     ```console                 `$ ` lines are commands, the rest is what they print
     ```console exit=1          ... and the last of them ends with that status
     ```toml, ```json           must parse
-    ```mermaid                 is a picture
+    ```mermaid                 is a picture, or what the python fence right above it prints
 
 Anything else fails, so that no fence goes unread. `...` in a shown output stands for any run of characters.
 """
@@ -119,7 +119,8 @@ def run_page(text: str, page: str, folder: Path) -> None:
     answers = {
         question.line: answer
         for question, answer in pairwise(fences)
-        if (question.language, answer.language) == ("python", "text")
+        if question.language == "python"
+        and answer.language in ("text", "mermaid")
         and not "".join(lines[question.end - 1 : answer.line - 1]).strip()
     }
     for fence in fences:

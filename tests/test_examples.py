@@ -10,6 +10,11 @@ from tests.fences import embedded_model_missing
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 PRINTS = {
+    "flows.py": """mail on 'refund', files on 'refund',
+no facts needed for: Hello there
+state: {'key.words': ['refund', 'money', 'invoice']}
+flowchart TD
+""",
     "hot_swap.py": """
 A new version, while a call is in flight:
 $ msgflow state commit prompts.db new.toml -m Tone --tag production
@@ -40,7 +45,7 @@ def test_there_is_a_claim_about_every_example():
     assert {example.name for example in EXAMPLES} == PRINTS.keys()
 
 
-WITHOUT_A_MODEL = {"hot_swap.py"}
+WITHOUT_A_MODEL = {"flows.py", "hot_swap.py"}
 
 
 @pytest.mark.embedded

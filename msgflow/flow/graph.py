@@ -1,0 +1,159 @@
+"""Graph: steps that wait for the results of others."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Self
+
+import anyio
+
+from msgflow._bridge import gather
+from msgflow.errors import FlowStructureError
+from msgflow.flow.choices import resolved
+from msgflow.flow.refs import Scope, given, named
+from msgflow.flow.steps import Flow, note_place
+from msgflow.nn.module import Module
+
+Condition = Callable[[Any], Any]
+Edges = dict[str, Condition | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """`order` has each node after those that it waits for; `waits` also has those that its references need."""
+
+    order: tuple[str, ...]
+    waits: Mapping[str, tuple[str, ...]]
+    sinks: tuple[str, ...]
+
+
+class Graph(Flow):
+    """Each node is called as soon as the nodes that it comes after have returned, with their results, in that order.
+
+    A node that comes after none gets what the graph was called with. The result is that of the one node that no other
+    comes after; of several such nodes a dict by name.
+
+    An edge may have a condition on the result that it carries: `after={"classify": is_billing}`. A node gets the
+    results of the edges that carry one, and is left out where none does; a dict of several last nodes is of those that
+    ran. Raises FlowStructureError for a cycle and for names that no node has.
+    """
+
+    _keeps_results = _takes_steps = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["_edges"] = {}
+        self.__dict__["_planned"] = None
+
+    def add(self, name: str, step: Any, /, *args: Any, after: str | Iterable[str] | Edges = (), **kwargs: Any) -> Self:
+        """Add a node after others, which may be added later. With arguments it gets those in place of their results."""
+        edges = _edges(after)
+        known: dict[str, Edges] = self._edges
+        if name not in known:
+            _order({**known, name: edges})
+        self._add(name, step, args, kwargs)
+        known[name] = edges
+        return self
+
+    def _set_step(self, name: str, step: Any) -> None:
+        super()._set_step(name, step)
+        self._edges.setdefault(name, {})
+        self.__dict__["_planned"] = None
+
+    def _forget(self, name: str) -> bool:
+        self._edges.pop(name, None)
+        self.__dict__["_planned"] = None
+        return super()._forget(name)
+
+    def _plan(self) -> _Plan:
+        plan: _Plan | None = self._planned
+        if plan is None:
+            plan = self.__dict__["_planned"] = self._make_plan()
+        return plan
+
+    def _make_plan(self) -> _Plan:
+        waits = {}
+        for name in self._modules:
+            edges: Edges = self._edges.get(name, {})
+            for source in edges:
+                if source not in self._modules:
+                    raise FlowStructureError(
+                        f"the node {name!r} comes after {source!r}, which is none of: {', '.join(self._modules)}"
+                    )
+            arguments = self._bindings.get(name)
+            refs = [] if arguments is None else [named(ref) for ref in arguments.refs()]
+            waits[name] = (*edges, *(ref for ref in refs if ref in self._modules and ref not in edges))
+        sources = {source for names in waits.values() for source in names}
+        return _Plan(_order(waits), waits, tuple(name for name in self._modules if name not in sources))
+
+    async def aforward(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self._plan()
+        if not plan.order:
+            return given(args, kwargs)
+        with Scope(self, args, kwargs) as scope:
+            ended = {name: anyio.Event() for name in plan.order}
+            calls: list[Callable[[], Awaitable[None]]] = [
+                partial(self._node, name, plan.waits[name], ended, scope) for name in plan.order
+            ]
+            await gather(calls, lone_in_place=False)  # a stack of its own for each node, however deep flows nest
+        results = {name: scope.results[name] for name in plan.sinks if name in scope.results}
+        if not results:
+            raise FlowStructureError(
+                f"no edge led to the end of the graph, which is {', '.join(plan.sinks)}; add an edge for every case"
+            )
+        return results[plan.sinks[0]] if len(plan.sinks) == 1 else results
+
+    async def _node(self, name: str, waits: tuple[str, ...], ended: dict[str, anyio.Event], scope: Scope) -> None:
+        for source in waits:
+            await ended[source].wait()
+        step = self._modules[name]
+        try:
+            edges: Edges = self._edges[name]
+            args, kwargs = scope.args, scope.kwargs
+            if edges:
+                args, kwargs = _carried(edges, scope.results), {}
+            if args or not edges:
+                if name in self._bindings:
+                    args, kwargs = self._bindings[name](args, kwargs)
+                scope.results[name] = await step.acall(*args, **kwargs)
+        except Exception as error:
+            note_place(error, self, name, step)
+            raise
+        ended[name].set()
+
+
+def _carried(edges: Edges, results: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The results of those nodes that ran and whose edge has no condition, or one that holds."""
+    return tuple(
+        results[source]
+        for source, condition in edges.items()
+        if source in results and (condition is None or resolved(condition(results[source])))
+    )
+
+
+def _edges(after: Any) -> Edges:
+    if isinstance(after, str):
+        return {after: None}
+    names = list(after)
+    edges = dict(after) if isinstance(after, Mapping) else dict.fromkeys(names)
+    for source, condition in edges.items():
+        if not isinstance(source, str):
+            raise TypeError(f"a node comes after names of nodes, not after {source!r:.80}")
+        if isinstance(condition, Module):
+            raise FlowStructureError(
+                "the condition of an edge is a function; a Module is a node, whose result a function can look at"
+            )
+        if condition is not None and not callable(condition):
+            raise TypeError(f"the condition of the edge from {source!r} is a function, not {condition!r:.80}")
+    if len(edges) != len(names):
+        raise FlowStructureError(f"a node is named twice in after={names!r:.80}; each edge carries its result once")
+    return edges
+
+
+def _order(waits: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Names after those that they wait for. Raises FlowStructureError for a cycle."""
+    try:
+        return tuple(TopologicalSorter(waits).static_order())
+    except CycleError as error:
+        raise FlowStructureError(f"these nodes wait for each other, in a cycle: {' -> '.join(error.args[1])}") from None
