@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench import (  # the folder is not installed
     chat_calls,
+    flow_calls,
+    flow_sizes,
     functional_calls,
     module_calls,
     start_up,
@@ -18,6 +20,8 @@ from bench import (  # the folder is not installed
 
 TITLES = {
     module_calls: "A module's call",
+    flow_calls: "Flows, beside LazyLLM",
+    flow_sizes: "Large flows",
     functional_calls: "Many calls at once",
     state_calls: "Versions",
     state_files: "State files",

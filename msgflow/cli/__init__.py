@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 from msgflow import __version__
 from msgflow._printable import printable
-from msgflow.cli import demo, state, weights
+from msgflow.cli import demo, draw, state, weights
 from msgflow.errors import MsgflowError
 
 BROKEN_PIPE = 141  # what a shell says of a program that wrote to a pipe without a reader
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_command(commands)
     weights.add_command(commands)
     state.add_command(commands)
+    draw.add_command(commands)
     chosen = parser.parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a prompt may hold more than a terminal can show
