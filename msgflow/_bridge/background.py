@@ -8,12 +8,12 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from inspect import iscoroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 
 from msgflow._bridge.branches import cleaning_up
-from msgflow._bridge.flows import Work, current_flow, in_flow
+from msgflow._bridge.flows import Work, current_flow, flow_task
 from msgflow._version_clock import Held
 from msgflow.errors import BridgeError
 
@@ -44,7 +44,7 @@ class _Background:
             with self.lock:
                 if self.running is None:
                     loop = asyncio.new_event_loop()
-                    loop.set_task_factory(_flow_task)  # type: ignore[arg-type]  # typeshed asks for an overload set
+                    loop.set_task_factory(flow_task)  # type: ignore[arg-type]  # typeshed asks for an overload set
                     self.thread = threading.Thread(target=self._run, args=(loop,), name="msgflow", daemon=True)
                     self.thread.start()
                     self.running = loop
@@ -74,17 +74,6 @@ class _Background:
 
     def forget(self) -> None:  # a forked child has the loop object but not its thread
         self.lock, self.running, self.thread = threading.Lock(), None, None
-
-
-def _flow_task(loop: asyncio.AbstractEventLoop, work: Work[T], **options: Any) -> "asyncio.Task[T]":
-    task = asyncio.Task(_enter(work), loop=loop, **options)
-    # A task that is cancelled before its first step never starts `work`; closing it spares the warning.
-    task.add_done_callback(lambda _: work.close())
-    return task
-
-
-async def _enter(work: Work[T]) -> T:
-    return cast(T, await in_flow(wait, (work,), {}))
 
 
 _background = _Background()

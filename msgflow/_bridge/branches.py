@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from msgflow._bridge.flows import flow_task
+
 T = TypeVar("T")
 
 
@@ -19,16 +21,18 @@ async def gather(
     limit: int | None = None,
     lone_in_place: bool = True,
     slots: "Slots | None" = None,
+    as_flows: bool = True,
 ) -> list[T]:
     """All results in order. One failure cancels the others and is raised as it is, not in a group.
 
     Each call runs in a task and a copied context of its own, at most `limit` at a time. `lone_in_place` runs a single
     call in the caller's own, which is faster, and leaves endless recursion to end at the interpreter's limit. `slots`
-    is for calls that wait for each other.
+    is for calls that wait for each other. Calls that enter a Flow by themselves, as `acall` does, are spared the one
+    that every task of the background loop has by `as_flows=False`.
     """
     if lone_in_place and len(calls) == 1:
         return [await calls[0]()]
-    branches = _Branches(calls, slots or Slots(limit))
+    branches = _Branches(calls, slots or Slots(limit), as_flows)
     await branches.run()
     return [branches.results[index] for index in range(len(calls))]
 
@@ -84,9 +88,9 @@ class Slots:
 
 
 class _Branches(Generic[T]):
-    def __init__(self, calls: Sequence[Callable[[], Awaitable[T]]], slots: Slots) -> None:
+    def __init__(self, calls: Sequence[Callable[[], Awaitable[T]]], slots: Slots, as_flows: bool) -> None:
         self.results: dict[int, T] = {}
-        self._calls, self._slots = calls, slots
+        self._calls, self._slots, self._as_flows = calls, slots, as_flows
         self._todo: Iterator[tuple[int, Callable[[], Awaitable[T]]]] = iter(enumerate(calls))
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
@@ -117,7 +121,11 @@ class _Branches(Generic[T]):
         if self._is_cancelled:
             return False
         for index, call in self._todo:
-            task = self._loop.create_task(self._run(index, call), context=self._context.copy())
+            work, context = self._run(index, call), self._context.copy()
+            if not self._as_flows and self._loop.get_task_factory() is flow_task:
+                task = asyncio.Task(work, loop=self._loop, context=context)
+            else:
+                task = self._loop.create_task(work, context=context)
             self._running[task] = None
             task.add_done_callback(self._ended, context=self._context)
             return True

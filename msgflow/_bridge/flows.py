@@ -154,3 +154,19 @@ def in_flow(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
     if len(idle) < IDLE_FLOWS:
         idle.append(flow)
     return cast(T, flow.take())
+
+
+def flow_task(loop: asyncio.AbstractEventLoop, work: Work[T], **options: Any) -> "asyncio.Task[T]":
+    """A task that is a Flow from the start: the task factory of the background loop."""
+    task = asyncio.Task(_enter(work), loop=loop, **options)
+    # A task that is cancelled before its first step never starts `work`; closing it spares the warning.
+    task.add_done_callback(lambda _: work.close())
+    return task
+
+
+async def _enter(work: Work[T]) -> T:
+    return cast(T, await in_flow(_step, (work,), {}))
+
+
+def _step(work: Work[T]) -> T:
+    return cast(Flow, current_flow()).wait(work)

@@ -79,7 +79,7 @@ class Timeout(Flow):
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         with self._scope(args, kwargs), anyio.move_on_after(self.seconds):
             # In a task of its own: a stack of its own, too, however deep flows nest.
-            (result,) = await gather([partial(self._timed, args, kwargs)], lone_in_place=False)
+            (result,) = await gather([partial(self._timed, args, kwargs)], lone_in_place=False, as_flows=False)
             return result
         raise TimeoutError(f"{label(self['step'])} was not done within {self.seconds:g} s")
 

@@ -22,12 +22,12 @@ class _Meeting:
     def __init__(self, branches: int, slots: Slots) -> None:
         self.present, self.arrived = branches, 0
         self._slots = slots
-        self._open = anyio.Event()
+        self._gate: anyio.Event | None = None  # made by the first that arrives: most branches never meet
 
     async def arrive(self, seconds: float | None) -> None:
         """Return when all branches that have not ended are here."""
         self.arrived += 1
-        gate = self._open
+        gate = self._gate = self._gate or anyio.Event()
         self._let_go()
         if gate.is_set():
             return
@@ -48,21 +48,25 @@ class _Meeting:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self.arrived and self.arrived == self.present:
-            self._open.set()
-            self._open, self.arrived = anyio.Event(), 0
+        if self._gate is not None and self.arrived == self.present:
+            self._gate.set()
+            self._gate, self.arrived = None, 0
 
 
 _meeting: ContextVar[_Meeting | None] = ContextVar("msgflow_meeting", default=None)
 
 
 async def run_branches(calls: Sequence[Callable[[], Awaitable[T]]], limit: int | None) -> list[T]:
-    """All results in order, at most `limit` calls at a time; barriers in the calls wait for each other."""
+    """All results in order, at most `limit` calls at a time; barriers in the calls wait for each other.
+
+    What calls of the user's the calls make, they make by `acall` or `in_flow`.
+    """
     slots = Slots(limit)
     meeting = _Meeting(len(calls), slots)
     token = _meeting.set(meeting)
     try:
-        return await gather([partial(_attended, meeting, call) for call in calls], slots=slots, lone_in_place=False)
+        attended = [partial(_attended, meeting, call) for call in calls]
+        return await gather(attended, slots=slots, lone_in_place=False, as_flows=False)
     finally:
         _meeting.reset(token)
 

@@ -24,7 +24,7 @@ class Parallel(Flow):
     At most `limit` branches run at a time. One failure cancels the others and is raised as it is; with
     `on_error="collect"` a TaskError stands for each branch that failed.
 
-    A Message is given to each branch as a view of its own, which cannot be changed.
+    A Message is given to the branches as a view, which cannot be changed.
     """
 
     _takes_steps = True
@@ -78,7 +78,7 @@ class Parallel(Flow):
 
     def _inputs(self, names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Given]:
         """What each branch is called with."""
-        return [_viewed(args, kwargs) for _ in names]
+        return [_viewed(args, kwargs)] * len(names)
 
     async def _branch(self, index: int, name: str, step: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:

@@ -33,7 +33,7 @@ def outputs(module: "Module", items: list[Any], limit: int | None, title: str | 
         calls: list[Callable[[], Awaitable[Any]]] = [
             partial(_output, module, index, item, advance) for index, item in enumerate(items)
         ]
-        return wait(gather(calls, limit=limit, lone_in_place=False))
+        return wait(gather(calls, limit=limit, lone_in_place=False, as_flows=False))
 
 
 async def _output(module: "Module", index: int, item: Any, advance: Callable[[], object]) -> Any:
