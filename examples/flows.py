@@ -39,6 +39,10 @@ class Shorten(nn.Module):
         return text.rsplit(maxsplit=1)[0]
 
 
+def is_short(text: str) -> bool:
+    return len(text) < 40
+
+
 calls = []
 
 
@@ -55,7 +59,7 @@ facts = flow.Parallel(
     ledger=flow.retry(unreliable, times=3, backoff=0.01, on=ConnectionError),
     reduce=", ".join,
 )
-billing = flow.Pipeline(facts=facts, short=flow.Loop(Shorten(), until=lambda text: len(text) < 40))
+billing = flow.Pipeline(facts=facts, short=flow.Loop(Shorten(), until=is_short))
 desk = flow.Switch({"billing": billing}, default="no facts needed for: {}".format, key=Topic())
 
 if __name__ == "__main__":
