@@ -110,7 +110,10 @@ def _block_on(work: Work[T]) -> T:
         loop.call_soon_threadsafe(lambda: tasks[0].cancel())
         done.acquire()  # until the work has cleaned up; a second Ctrl-C leaves at once
         raise
-    return tasks[0].result()
+    try:
+        return tasks[0].result()
+    finally:
+        tasks.clear()  # else an error, its traceback, this frame and the task would hold each other
 
 
 class Job:

@@ -4,15 +4,16 @@ Native tasks, because anyio's task group takes twice as long for a few short one
 """
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import copy_context
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
-from msgflow._bridge.flows import flow_task
-
 T = TypeVar("T")
+
+NOTED = 3  # failures that are noted on the first one
 
 
 async def gather(
@@ -32,18 +33,22 @@ async def gather(
     """
     if lone_in_place and len(calls) == 1:
         return [await calls[0]()]
-    branches = _Branches(calls, slots or Slots(limit), as_flows)
-    await branches.run()
-    return [branches.results[index] for index in range(len(calls))]
+    return await _Branches(calls, slots or Slots(limit), as_flows).run()
 
 
 class Slots:
-    """How many calls of one gather may run at a time. One that waits for others leaves its slot to them."""
+    """How many calls of one gather may run at a time. One that waits for others leaves its slot to them.
+
+    The gather sets `begin`, which begins one more call where there is one, and calls `called_off` whenever it cancels
+    its calls.
+    """
 
     def __init__(self, limit: int | None = None) -> None:
         self._free = limit if limit is not None else float("inf")
         self._coming_back: deque[asyncio.Future[None]] = deque()
+        self._loop = asyncio.get_running_loop()
         self.begin: Callable[[], bool] = bool
+        self.called_off: Callable[[], object] = bool
 
     def leave(self) -> None:
         """Free one slot; who waits to come back has it before a call that has not begun."""
@@ -61,6 +66,12 @@ class Slots:
         """Begin as many calls as there are slots for."""
         self._free -= 1
         self.leave()
+
+    async def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs on the loop of the calls; code in a worker thread is on another one."""
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
@@ -94,38 +105,49 @@ class _Branches(Generic[T]):
         self._todo: Iterator[tuple[int, Callable[[], Awaitable[T]]]] = iter(enumerate(calls))
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
+        depth = _depth.get() + 1
+        if depth > sys.getrecursionlimit():
+            raise RecursionError(f"branches are nested {depth} deep; a flow that calls itself has to end")
+        self._context.run(_depth.set, depth)
         self._running: dict[asyncio.Task[None], None] = {}
         self._failures: list[BaseException] = []
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._is_cancelled = False
 
-    async def run(self) -> None:
+    async def run(self) -> list[T]:
         self._slots.begin = self._begin
         self._slots.fill()
         cancelled = None
-        while self._running:
-            try:
-                await self._over
-            except asyncio.CancelledError as error:
-                cancelled, self._over = error, self._loop.create_future()
-                # Each time: a time limit of anyio cancels again until everything under it has ended.
-                self._cancel()
-        if self._failures:
-            raise _first(self._failures)
-        if cancelled is not None:
-            raise cancelled
-        if len(self.results) < len(self._calls):
-            raise asyncio.CancelledError  # a call has cancelled itself
+        try:
+            while self._running:
+                try:
+                    await self._over
+                except asyncio.CancelledError as error:
+                    cancelled, self._over = error, self._loop.create_future()
+                    # Each time: a time limit of anyio cancels again until everything under it has ended.
+                    self._cancel()
+            if self._failures:
+                raise _first(self._failures, cancelled)
+            if cancelled is not None:
+                raise cancelled
+            if len(self.results) < len(self._calls):
+                raise asyncio.CancelledError  # a call has cancelled itself
+            return [self.results[index] for index in range(len(self._calls))]
+        finally:
+            # Else results and errors would be parts of cycles, and stay until the garbage collector comes.
+            self._slots.begin = self._slots.called_off = bool
+            self._failures.clear()
+            del cancelled
 
     def _begin(self) -> bool:
         if self._is_cancelled:
             return False
         for index, call in self._todo:
             work, context = self._run(index, call), self._context.copy()
-            if not self._as_flows and self._loop.get_task_factory() is flow_task:
-                task = asyncio.Task(work, loop=self._loop, context=context)
-            else:
+            if self._as_flows:
                 task = self._loop.create_task(work, context=context)
+            else:  # by no factory, so that none is started eagerly, on top of the stack of another
+                task = asyncio.Task(work, loop=self._loop, context=context)
             self._running[task] = None
             task.add_done_callback(self._ended, context=self._context)
             return True
@@ -152,7 +174,11 @@ class _Branches(Generic[T]):
                 _cleaning_up[task] = True
             else:
                 task.cancel()
+        self._slots.called_off()
 
+
+# How many gathers are around this code: one that calls itself without end must not eat all memory.
+_depth: ContextVar[int] = ContextVar("msgflow_depth", default=0)
 
 # The tasks that are cleaning up, and whether a gather wants them cancelled when that is done.
 _cleaning_up: dict["asyncio.Task[Any]", bool] = {}
@@ -173,9 +199,35 @@ def cleaning_up() -> Iterator[None]:
             task.cancel()
 
 
-def _first(failures: list[BaseException]) -> BaseException:
+def _first(failures: list[BaseException], cancelled: asyncio.CancelledError | None) -> BaseException:
     """The failure that came first; those that followed from cancelling are noted on it."""
-    first, *others = failures
-    for other in others:
-        first.add_note(f"while it was handled, another branch failed, too: {other!r}")
+    first = failures[0]
+    others = [other for other in failures if other is not first]
+    notes = [f"while it was handled, another branch failed, too: {other!r:.500}" for other in others[:NOTED]]
+    if len(others) > NOTED:
+        notes.append(f"and {len(others) - NOTED} more")
+    with suppress(Exception):  # a frozen dataclass, for example, takes no notes
+        for note in notes:
+            first.add_note(note)
+    handled = _handled(first)
+    if cancelled is not None and not any(isinstance(error, asyncio.CancelledError) for error in handled):
+        handled[-1].__context__ = cancelled
     return first
+
+
+def is_after_cancelling(error: BaseException) -> bool:
+    """Whether an error was raised while this task was being cancelled, such as by a clean-up.
+
+    Then the task has to end: a second attempt, for example, would be one that nobody cancels.
+    """
+    task = None if asyncio._get_running_loop() is None else asyncio.current_task()
+    is_cancelling = task is not None and task.cancelling() > 0
+    return is_cancelling and any(isinstance(found, asyncio.CancelledError) for found in _handled(error))
+
+
+def _handled(error: BaseException) -> list[BaseException]:
+    """The error, what was being handled when it was raised, what was being handled when that was raised, ..."""
+    found = [error]
+    while (earlier := found[-1].__context__) is not None and earlier not in found:
+        found.append(earlier)
+    return found

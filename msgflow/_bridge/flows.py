@@ -21,6 +21,7 @@ EAGER = sys.version_info >= (3, 12)  # whether asyncio can start tasks eagerly
 DONE = object()  # what a Flow switches out when its call has ended
 HELD_LIMIT_S = 1.0
 IDLE_FLOWS = 4096  # kept a thread, at about 8 KB each
+SHALLOW = 200  # frames below which a Flow that was made there is used again
 
 
 class Flow(greenlet):
@@ -36,6 +37,7 @@ class Flow(greenlet):
     failure: BaseException | None
     holder: object
     since: float
+    is_kept: bool
 
     def run(self) -> None:
         while True:
@@ -96,6 +98,8 @@ class Flow(greenlet):
                     wish = work.send(answer)
         except StopIteration as stop:
             return cast(T, stop.value)
+        finally:
+            wish = None  # else a future's error, its traceback, this frame and the future would hold each other
 
 
 _excused = [0.0]
@@ -135,8 +139,13 @@ def in_flow(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
     if task is None:
         raise BridgeError("acall was awaited outside of a task; use asyncio.run, or `module(x)` in plain code")
     idle = _idle.flows
-    flow = idle.pop() if idle else Flow()
+    if idle:
+        flow = idle.pop()
+    else:
+        flow = Flow()
+        flow.is_kept = _is_shallow()
     flow.task, flow.work, flow.holder, flow.since = task, (function, args, kwargs), None, monotonic()
+    del task  # else an error of the call, its traceback, this frame and the task would hold each other
     # One Context for the task and its Flow: a variable set in either is seen in both, as in any coroutine.
     flow.parent = getcurrent()
     flow.gr_context = flow.parent.gr_context
@@ -151,9 +160,19 @@ def in_flow(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str,
         else:
             flow.parent = getcurrent()
             wish = flow.switch(answer)
-    if len(idle) < IDLE_FLOWS:
+    if flow.is_kept and len(idle) < IDLE_FLOWS:
+        del flow.task
+        flow.gr_context = None  # else it would keep the result and the context of this call until the next
         idle.append(flow)
     return cast(T, flow.take())
+
+
+def _is_shallow() -> bool:
+    """Whether there is stack enough here. A greenlet counts, for ever, from the depth at which it first ran."""
+    frame, depth = sys._getframe(), 0
+    while frame.f_back is not None and depth <= SHALLOW:
+        frame, depth = frame.f_back, depth + 1
+    return depth <= SHALLOW and type(getcurrent()) is not Flow
 
 
 def flow_task(loop: asyncio.AbstractEventLoop, work: Work[T], **options: Any) -> "asyncio.Task[T]":

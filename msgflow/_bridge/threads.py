@@ -36,7 +36,8 @@ class _Threads(Executor):
                 failure.__cause__ = error
                 future.set_exception(failure)
             except BaseException as error:
-                future.set_exception(error)
+                # Without this frame, which has the future: the two would hold each other.
+                future.set_exception(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
 
         try:
             self.idle.pop().put(run)
@@ -63,7 +64,7 @@ _threads = _Threads()
 os.register_at_fork(after_in_child=_threads.idle.clear)
 
 
-async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+async def in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Call a function that really blocks, in a worker thread; context variables flow in.
 
     A thread cannot be interrupted: on cancellation the caller goes on at once, the thread finishes on its own and with
@@ -84,3 +85,5 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except asyncio.CancelledError:
         job.give_up()
         raise
+    finally:
+        del running  # else an error, its traceback, this frame and the future would hold each other

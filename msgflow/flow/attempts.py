@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
 
 from msgflow._bridge import gather, wait
+from msgflow._bridge.branches import is_after_cancelling
 from msgflow._limits import checked_count, checked_seconds
+from msgflow.errors import FlowStructureError
 from msgflow.flow.steps import At, Flow, label
 from msgflow.trace import current_span, names, tracer
 
@@ -42,9 +45,9 @@ class Retry(Flow):
                         bound, by_name = self._arguments("step", args, kwargs)
                         return step(*bound, **by_name)
                 except self.on as error:
-                    if made == self.times:
+                    if made == self.times or is_after_cancelling(error):
                         if made > 1:
-                            error.add_note(f"it was tried {made} times")
+                            _note(error, f"it was tried {made} times")
                         raise
                     seconds = self._pause(made)
                     if tracer() is not None:
@@ -98,11 +101,13 @@ class Fallback(Flow):
     Where all fail, the error of the last is raised, with a note of each of the others.
     """
 
-    def __init__(self, *steps: Any, on: Errors = (Exception,), **named: Any) -> None:
+    def __init__(self, /, *steps: Any, on: Errors = (Exception,), **named: Any) -> None:
         super().__init__()
         self.on = _errors(on)
-        for name, step in {**{str(index): step for index, step in enumerate(steps)}, **named}.items():
-            self._set_step(name, step)
+        for index, step in enumerate(steps):
+            self._add(str(index), step)
+        for name, step in named.items():
+            self._add(name, step)
         if not self._modules:
             raise TypeError("a fallback needs steps to call: fallback(first, second)")
 
@@ -115,18 +120,30 @@ class Fallback(Flow):
                         bound, by_name = self._arguments(name, args, kwargs)
                         return step(*bound, **by_name)
                 except self.on as error:
+                    if is_after_cancelling(error):
+                        raise
                     last = error
                     failed.append(f"step {name} failed before: {error!r:.200}")
                     if tracer() is not None:
                         current_span().add_event("fallback", {"step": name, names.ERROR_TYPE: _kind(error)})
-        for note in failed[:-1]:
-            last.add_note(note)
-        raise last
+        if not failed:
+            raise FlowStructureError("this Fallback has no steps left; give it some, as in fallback(first, second)")
+        try:
+            _note(last, *failed[:-1])
+            raise last
+        finally:
+            del last  # else the error, its traceback and this frame would hold each other
 
 
 def _checked_pause(value: Any) -> float:
     """A number of seconds from 0."""
     return 0.0 if value == 0 and not isinstance(value, bool) else checked_seconds(value, "backoff")
+
+
+def _note(error: Exception, *notes: str) -> None:
+    with suppress(Exception):  # a frozen dataclass, for example, takes no notes
+        for note in notes:
+            error.add_note(note)
 
 
 def _kind(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import isawaitable
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin
 
 from msgflow._bridge import wait
 from msgflow.errors import FlowStructureError, NoMatch
@@ -43,7 +44,8 @@ def resolved(answer: Any) -> Any:
 
 def shown(question: Any) -> str:
     """A predicate or a value, in a word."""
-    return getattr(question, "__name__", None) or repr(question)
+    name = getattr(question, "__name__", None)
+    return name if isinstance(name, str) and name else repr(question)
 
 
 class IfElse(Choosing):
@@ -72,8 +74,9 @@ class IfElse(Choosing):
 class Switch(Choosing):
     """Calls the step of the first case that fits the input, else `default`; raises NoMatch where there is none.
 
-    A case is a value (compared with `==`), a predicate (a function), or a class (`isinstance`). `key` is a function or
-    a Module that is called first; the cases are then compared with what it returns. The step always gets the input.
+    A case is a value (compared with `==`), a predicate (a function), or a class or several, as in `int | float`
+    (`isinstance`). `key` is a function or a Module that is called first; the cases are then compared with what it
+    returns. The step always gets the input.
     """
 
     def __init__(
@@ -89,8 +92,7 @@ class Switch(Choosing):
         if key is not None:
             self._set_question("key", key)
         for index, (case, step) in enumerate(pairs):
-            if isinstance(case, Module):
-                raise FlowStructureError("a Module cannot be a case; give it as key=, and what it returns as cases")
+            _check_case(case)
             name = self._case_name(case, index)
             self._set_step(name, step)
             self._cases[name] = case
@@ -124,7 +126,16 @@ class Switch(Choosing):
         return f"key={shown(self.key)}" if "key" in self.__dict__ else ""
 
 
+def _check_case(case: Any) -> None:
+    if isinstance(case, Module):
+        raise FlowStructureError("a Module cannot be a case; give it as key=, and what it returns as cases")
+    if get_origin(case) is not None and not isinstance(case, UnionType):
+        raise FlowStructureError(
+            f"{case} cannot be a case, because nobody looks into the value; give a class, or classes as in int | str"
+        )
+
+
 def _fits(case: Any, value: Any) -> bool:
-    if isinstance(case, type):
+    if isinstance(case, type | UnionType):
         return isinstance(value, case)
     return bool(resolved(case(value)) if callable(case) else value == case)

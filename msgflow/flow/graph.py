@@ -4,25 +4,32 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 
-from msgflow._bridge import gather
+from msgflow._bridge import gather, in_flow
 from msgflow.errors import FlowStructureError
 from msgflow.flow.choices import resolved
-from msgflow.flow.refs import Scope, given, named
+from msgflow.flow.refs import Arguments, Scope, given, named
 from msgflow.flow.steps import Flow, note_place
 from msgflow.nn.module import Module
 
+T = TypeVar("T")
 Condition = Callable[[Any], Any]
 Edges = dict[str, Condition | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """`order` has each node after those that it waits for; `waits` also has those that its references need."""
+    """What a call runs to its end, whatever is added and removed meanwhile.
 
+    `order` has each node after those that it waits for; `waits` also has those that its references need.
+    """
+
+    steps: Mapping[str, Module]
+    edges: Mapping[str, Edges]
+    arguments: Mapping[str, Arguments]
     order: tuple[str, ...]
     waits: Mapping[str, tuple[str, ...]]
     sinks: tuple[str, ...]
@@ -44,48 +51,68 @@ class Graph(Flow):
     def __init__(self) -> None:
         super().__init__()
         self.__dict__["_edges"] = {}
-        self.__dict__["_planned"] = None
+        self._replan()
 
     def add(self, name: str, step: Any, /, *args: Any, after: str | Iterable[str] | Edges = (), **kwargs: Any) -> Self:
         """Add a node after others, which may be added later. With arguments it gets those in place of their results."""
-        edges = _edges(after)
-        known: dict[str, Edges] = self._edges
-        if name not in known:
+        edges, known = _edges(after), self._edges
+        # Only through a node that comes after this one already can it close a cycle.
+        if name not in known and (name in edges or any(name in others for others in tuple(known.values()))):
             _order({**known, name: edges})
-        self._add(name, step, args, kwargs)
-        known[name] = edges
+        if name not in self._modules:
+            known[name] = edges  # before it is a node, so that no call sees it without
+        try:
+            self._add(name, step, args, kwargs)
+        except BaseException:
+            if name not in self._modules:
+                del known[name]
+            raise
         return self
 
     def _set_step(self, name: str, step: Any) -> None:
         super()._set_step(name, step)
-        self._edges.setdefault(name, {})
-        self.__dict__["_planned"] = None
+        self._replan()
+
+    def _register(self, table: dict[str, T], name: str, value: T) -> None:
+        super()._register(table, name, value)
+        if value is self._modules.get(name):
+            self._edges.setdefault(name, {})
+            self._replan()
 
     def _forget(self, name: str) -> bool:
-        self._edges.pop(name, None)
-        self.__dict__["_planned"] = None
-        return super()._forget(name)
+        is_node = name in self._modules
+        found = super()._forget(name)
+        if is_node:
+            del self._edges[name]
+            self._replan()
+        return found
+
+    def _replan(self) -> None:
+        """Plan again at the next call. A call that is planning now puts its plan into the old list."""
+        self.__dict__["_planned"] = []
 
     def _plan(self) -> _Plan:
-        plan: _Plan | None = self._planned
-        if plan is None:
-            plan = self.__dict__["_planned"] = self._make_plan()
-        return plan
+        planned: list[_Plan] = self._planned
+        if not planned:
+            planned.append(self._make_plan())
+        return planned[0]
 
     def _make_plan(self) -> _Plan:
+        listed, arguments = self._shape()
+        steps = dict(listed)
+        edges: dict[str, Edges] = {name: self._edges.get(name, {}) for name in steps}
         waits = {}
-        for name in self._modules:
-            edges: Edges = self._edges.get(name, {})
-            for source in edges:
-                if source not in self._modules:
+        for name, sources in edges.items():
+            for source in sources:
+                if source not in steps:
                     raise FlowStructureError(
-                        f"the node {name!r} comes after {source!r}, which is none of: {', '.join(self._modules)}"
+                        f"the node {name!r} comes after {source!r}, which is none of: {', '.join(steps)}"
                     )
-            arguments = self._bindings.get(name)
-            refs = [] if arguments is None else [named(ref) for ref in arguments.refs()]
-            waits[name] = (*edges, *(ref for ref in refs if ref in self._modules and ref not in edges))
-        sources = {source for names in waits.values() for source in names}
-        return _Plan(_order(waits), waits, tuple(name for name in self._modules if name not in sources))
+            refs = [named(ref) for ref in arguments[name].refs()] if name in arguments else []
+            waits[name] = (*sources, *(ref for ref in refs if ref in steps and ref not in sources))
+        followed = {source for names in waits.values() for source in names}
+        sinks = tuple(name for name in steps if name not in followed)
+        return _Plan(steps, edges, arguments, _order(waits), waits, sinks)
 
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._plan()
@@ -94,9 +121,10 @@ class Graph(Flow):
         with Scope(self, args, kwargs) as scope:
             ended = {name: anyio.Event() for name in plan.order}
             calls: list[Callable[[], Awaitable[None]]] = [
-                partial(self._node, name, plan.waits[name], ended, scope) for name in plan.order
+                partial(self._node, name, plan, ended, scope) for name in plan.order
             ]
-            await gather(calls, lone_in_place=False)  # a stack of its own for each node, however deep flows nest
+            # A stack of its own for each node, however deep flows nest.
+            await gather(calls, lone_in_place=False, as_flows=False)
         results = {name: scope.results[name] for name in plan.sinks if name in scope.results}
         if not results:
             raise FlowStructureError(
@@ -104,18 +132,16 @@ class Graph(Flow):
             )
         return results[plan.sinks[0]] if len(plan.sinks) == 1 else results
 
-    async def _node(self, name: str, waits: tuple[str, ...], ended: dict[str, anyio.Event], scope: Scope) -> None:
-        for source in waits:
+    async def _node(self, name: str, plan: _Plan, ended: dict[str, anyio.Event], scope: Scope) -> None:
+        for source in plan.waits[name]:
             await ended[source].wait()
-        step = self._modules[name]
+        step, edges, (args, kwargs) = plan.steps[name], plan.edges[name], (scope.args, scope.kwargs)
         try:
-            edges: Edges = self._edges[name]
-            args, kwargs = scope.args, scope.kwargs
             if edges:
-                args, kwargs = _carried(edges, scope.results), {}
+                args, kwargs = await in_flow(_carried, (edges, scope.results), {}), {}
             if args or not edges:
-                if name in self._bindings:
-                    args, kwargs = self._bindings[name](args, kwargs)
+                if name in plan.arguments:
+                    args, kwargs = plan.arguments[name](args, kwargs)
                 scope.results[name] = await step.acall(*args, **kwargs)
         except Exception as error:
             note_place(error, self, name, step)

@@ -1,6 +1,6 @@
 """Map: one step for each item of a list."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from msgflow._limits import count_or_none
 from msgflow._progress import progress_bar
 from msgflow._stream import Emit, Stream
 from msgflow.flow.branches import run_branches
-from msgflow.flow.steps import Flow, note_place
+from msgflow.flow.steps import Flow, Given, note_place
 from msgflow.nn.calling import call
 from msgflow.nn.functional import TaskError
 
@@ -62,36 +62,27 @@ class Map(Flow):
     ) -> list[Any]:
         listed = await _listed(items)
         bar = progress_bar(type(self).__name__, len(listed)) if self.progress else nullcontext(bool)
-        with self._scope((listed, *args), kwargs), bar as advance:
-            one = partial(self._one, advance, emit)
-            calls: list[Callable[[], Awaitable[Any]]] = [
-                partial(one, index, (item, *args), kwargs) for index, item in enumerate(listed)
-            ]
-            return await run_branches(calls, self.limit)
+        step, bound = self._modules["step"], self._bindings.get("step")
 
-    async def _one(
-        self,
-        advance: Callable[[], object],
-        emit: Emit[tuple[int, Any]] | None,
-        index: int,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        step = self._modules["step"]
-        try:
-            if self._bindings:
-                args, kwargs = self._bindings["step"](args, kwargs)
-            result = await step.acall(*args, **kwargs)
-        except Exception as error:
-            note_place(error, self, f"step[{index}]", step)
-            if self.on_error == "cancel":
-                raise
-            result = TaskError(error, index)
-        advance()
-        if emit is None:
-            return result
-        await emit((index, result))
-        return None
+        async def one(index: int, item: Any) -> Any:
+            given: Given = (item, *args), kwargs
+            try:
+                if bound is not None:
+                    given = bound(*given)
+                result = await step.acall(*given[0], **given[1])
+            except Exception as error:
+                note_place(error, self, f"step[{index}]", step)
+                if self.on_error == "cancel":
+                    raise
+                result = TaskError(error, index)
+            advance()
+            if emit is None:
+                return result
+            await emit((index, result))
+            return None
+
+        with self._scope((listed, *args), kwargs), bar as advance:
+            return await run_branches([partial(one, index, item) for index, item in enumerate(listed)], self.limit)
 
     def extra_repr(self) -> str:
         options = {"limit": self.limit, "on_error": None if self.on_error == "cancel" else self.on_error}

@@ -9,6 +9,7 @@ from msgflow._limits import count_or_none
 from msgflow._message import Message
 from msgflow.errors import FlowStructureError, InputMismatch
 from msgflow.flow.branches import run_branches
+from msgflow.flow.refs import Arguments
 from msgflow.flow.steps import Flow, note_place
 from msgflow.nn.functional import TaskError
 from msgflow.nn.module import Module
@@ -31,6 +32,7 @@ class Parallel(Flow):
 
     def __init__(
         self,
+        /,
         *branches: Any,
         as_dict: bool = False,
         reduce: Callable[[Any], Any] | None = None,
@@ -62,10 +64,11 @@ class Parallel(Flow):
 
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         with self._scope(args, kwargs):
-            branches = tuple(self._modules.items())
+            branches, bindings = self._shape()
             given = self._inputs([name for name, _ in branches], args, kwargs)
             calls = [
-                partial(self._branch, index, name, step, *given[index]) for index, (name, step) in enumerate(branches)
+                partial(self._branch, index, name, step, bindings.get(name), *given[index])
+                for index, (name, step) in enumerate(branches)
             ]
             results = await run_branches(calls, self.limit)
         output: Any = tuple(results)
@@ -80,10 +83,18 @@ class Parallel(Flow):
         """What each branch is called with."""
         return [_viewed(args, kwargs)] * len(names)
 
-    async def _branch(self, index: int, name: str, step: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _branch(
+        self,
+        index: int,
+        name: str,
+        step: Module,
+        bound: Arguments | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         try:
-            if name in self._bindings:
-                args, kwargs = self._bindings[name](args, kwargs)
+            if bound is not None:
+                args, kwargs = bound(args, kwargs)
             return await step.acall(*args, **kwargs)
         except Exception as error:
             note_place(error, self, name, step)

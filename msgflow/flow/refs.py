@@ -173,6 +173,16 @@ def resolve(ref: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class _Nested:
+    """A list, tuple or dict that has references in it, which are looked up, too."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+@dataclass(frozen=True, slots=True)
 class Arguments:
     """What a step is called with: references and plain values."""
 
@@ -180,28 +190,41 @@ class Arguments:
     kwargs: dict[str, Any]
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        def value(item: Any) -> Any:
-            if isinstance(item, Ref):
-                return resolve(item, args, kwargs)
-            if next(_refs_in(item), None) is None:
-                return item
-            return (
-                {key: value(part) for key, part in item.items()} if type(item) is dict else type(item)(map(value, item))
-            )
-
-        return tuple(map(value, self.args)), {name: value(item) for name, item in self.kwargs.items()}
+        return (
+            tuple(_found(item, args, kwargs) for item in self.args),
+            {name: _found(item, args, kwargs) for name, item in self.kwargs.items()},
+        )
 
     def refs(self) -> list[Ref]:
-        return [*_refs_in(self.args), *_refs_in(self.kwargs)]
+        return [ref for item in (*self.args, *self.kwargs.values()) for ref in _refs_in(item)]
+
+
+def _found(item: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if isinstance(item, Ref):
+        return resolve(item, args, kwargs)
+    return _filled(item.value, args, kwargs) if isinstance(item, _Nested) else item
+
+
+def _filled(item: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if type(item) is dict:
+        return {key: _filled(part, args, kwargs) for key, part in item.items()}
+    if type(item) in (list, tuple):
+        return type(item)(_filled(part, args, kwargs) for part in item)
+    return _found(item, args, kwargs)
 
 
 def _refs_in(item: Any) -> Iterator[Ref]:
-    """References in lists, tuples and dicts are looked up, too."""
-    if isinstance(item, Ref):
-        yield item
-    elif type(item) in (list, tuple, dict):
-        for part in item.values() if type(item) is dict else item:
+    value = item.value if isinstance(item, _Nested) else item
+    if isinstance(value, Ref):
+        yield value
+    elif type(value) in (list, tuple, dict):
+        for part in value.values() if type(value) is dict else value:
             yield from _refs_in(part)
+
+
+def _prepared(item: Any) -> Any:
+    """Found out once, and not at each call: a plain value may be large."""
+    return item if isinstance(item, Ref) or next(_refs_in(item), None) is None else _Nested(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +239,8 @@ def bind(step: Any, /, *args: Any, **kwargs: Any) -> Bound:
     """A step that gets these arguments in place of what the flow would give it: references, and values as they are."""
     if isinstance(step, Bound):
         raise FlowStructureError("this step has its arguments already; bind the step itself")
-    return Bound(step, Arguments(args, kwargs))
+    prepared = {name: _prepared(item) for name, item in kwargs.items()}
+    return Bound(step, Arguments(tuple(map(_prepared, args)), prepared))
 
 
 def ref(name: str) -> Ref:

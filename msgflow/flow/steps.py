@@ -1,7 +1,7 @@
 """What all flows share: steps by name, what a step may refer to, and where an error came from."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Self, TypeAlias
 from weakref import ref as weak
 
@@ -43,7 +43,7 @@ class Flow(Module):
     _keeps_results = False
     _takes_steps = False
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self.__dict__["_bindings"] = {}
         return self
@@ -58,7 +58,7 @@ class Flow(Module):
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self.__dict__["_is_open"]
+        self.__dict__.pop("_is_open", None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._is_open:
@@ -82,11 +82,10 @@ class Flow(Module):
 
     def _set_step(self, name: str, step: Any) -> None:
         bound = step if isinstance(step, Bound) else None
-        self._bindings.pop(name, None)
         module = as_step(step if bound is None else bound.step)
+        self._check_name(name)
+        self._bind(name, None if bound is None else bound.arguments)  # before any call can see the step
         self.register_module(name, module)
-        if bound is not None:
-            self._bindings[name] = bound.arguments
         if bound is not None or (self._keeps_results and not name.isdecimal()):
             self.__dict__["_is_scope"] = True
 
@@ -98,9 +97,23 @@ class Flow(Module):
                 "an underscore; take another name"
             )
 
+    def _bind(self, name: str, arguments: Arguments | None) -> None:
+        """Keep a step's arguments. In a new dict: a running call goes on with the one that it began with."""
+        bindings = {key: kept for key, kept in self._bindings.items() if key != name}
+        self.__dict__["_bindings"] = bindings if arguments is None else {**bindings, name: arguments}
+
     def _forget(self, name: str) -> bool:
-        self._bindings.pop(name, None)
-        return super()._forget(name)
+        found = super()._forget(name)
+        if found:
+            self._bind(name, None)
+        return found
+
+    def _shape(self) -> tuple[tuple[tuple[str, Module], ...], dict[str, Arguments]]:
+        """The steps and their arguments of one moment, whatever other threads add and remove meanwhile."""
+        while True:
+            bindings, steps = self._bindings, tuple(self._modules.items())
+            if self._bindings is bindings:
+                return steps, bindings
 
     def __getitem__(self, key: str | int) -> Module:
         """A step by its name or its position."""
@@ -125,7 +138,8 @@ class Flow(Module):
 
     def _arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
         """What a step is called with: these arguments, or those that it was bound to."""
-        return self._bindings[name](args, kwargs) if name in self._bindings else (args, kwargs)
+        bound = self._bindings.get(name)
+        return (args, kwargs) if bound is None else bound(args, kwargs)
 
 
 class At:
@@ -135,7 +149,7 @@ class At:
     __slots__ = ("flow", "name", "step")
 
     def __init__(self, flow: Flow, name: str) -> None:
-        self.flow, self.name, self.step = flow, name, flow._modules[name]
+        self.flow, self.name, self.step = flow, name, flow[name]
 
     def __enter__(self) -> Module:
         return self.step
@@ -164,13 +178,16 @@ class Place(str):
 
 def note_place(error: BaseException, flow: Module, name: str, step: Module) -> None:
     """Note that an error was raised in a step of a flow: "in step second.right of Pipeline"."""
-    notes: list[Any] = getattr(error, "__notes__", [])
-    inner = next((note for note in reversed(notes) if isinstance(note, Place)), None)
-    below = None if inner is None else inner.flow()
-    if inner is not None and below is not None:
-        paths = (path for path, module in step.named_modules() if module is below)
-        between = "" if below is step else next(paths, None)
-        if between is not None:
-            notes.remove(inner)
-            name = ".".join(filter(None, (name, between, inner.path)))
-    error.add_note(Place.of(flow, name))
+    with suppress(Exception):  # a frozen dataclass, for example, takes no notes
+        notes: list[Any] = getattr(error, "__notes__", [])
+        inner = next((note for note in reversed(notes) if isinstance(note, Place)), None)
+        below = None if inner is None else inner.flow()
+        if inner is not None and below is not None:
+            paths = (path for path, module in step.named_modules() if module is below)
+            between = "" if below is step else next(paths, None)
+            if between is not None:
+                notes.remove(inner)
+                name = ".".join(filter(None, (name, between, inner.path)))
+        # An error that is one object for ever, raised again and again, is not to collect notes.
+        if not any(isinstance(note, Place) and note.flow() is flow and note.path == name for note in notes):
+            error.add_note(Place.of(flow, name))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgflow._version_clock import Cell, Pin, pinned
-from msgflow.nn.hooks import is_hooked, run_with_hooks
+from msgflow.nn.hooks import all_hooks, all_pre_hooks, is_hooked, run_with_hooks
 from msgflow.trace import Recording, names, tracer
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def call_module(module: "Module", /, *args: Any, **kwargs: Any) -> Any:
     The frames count: with four at each level, flows that are nested 200 deep are within Python's recursion limit.
     """
     outer = pinned.get()
-    if outer is None or not outer.inside or is_hooked(module):
+    # What is_hooked() says, without the call.
+    hooked = module._forward_hooks or module._forward_pre_hooks or all_hooks or all_pre_hooks
+    if outer is None or not outer.inside or hooked:
         return call(module, module._run, args, kwargs)
     active = tracer()
     if active is None:

@@ -39,7 +39,7 @@ class Function(Module):
         return await result
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if current_flow() is not None or self.reads is not None or self.writes is not None:
+        if current_flow() is not None or self._is_declared:
             return super()._run(args, kwargs)
         result = self.function(*args, **kwargs)  # what `forward` does, without the calls
         return self._resolved(result) if hasattr(result, "__await__") else result

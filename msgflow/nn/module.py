@@ -36,6 +36,7 @@ class Module(Lifecycle):
     blocking = False
     # What a call with a single Message reads from it, and where in a copy of it the output goes; see on_message.py.
     reads, writes = cast(Reads, None), cast("str | None", None)
+    _is_declared = False  # whether either was ever given: one look at each call instead of two
     training: bool
     _is_plain, _is_async = True, False
     _names_are_attributes = True
@@ -47,7 +48,7 @@ class Module(Lifecycle):
     _forward_pre_hooks: HookTable
     _forward_hooks: HookTable
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() works.
         self = super().__new__(cls)
         self.__dict__.update(
@@ -63,6 +64,7 @@ class Module(Lifecycle):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._is_declared = cls.reads is not None or cls.writes is not None
         if iscoroutinefunction(cls.forward):
             raise TypeError(f"{cls.__name__}.forward is `async def`; name it `aforward`, and both doors will work")
         # The class that wrote one of the two last decides for both doors, so that a new `forward` is not passed over
@@ -90,7 +92,7 @@ class Module(Lifecycle):
         return await in_flow(self, args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if (self.reads is not None or self.writes is not None) and type(args) is not Given:
+        if self._is_declared and type(args) is not Given:
             return on_message(self, args, kwargs)
         flow = current_flow()
         if flow is None:
@@ -152,6 +154,8 @@ class Module(Lifecycle):
         else:
             self._forget(name)
             object.__setattr__(self, name, value)
+            if name in ("reads", "writes"):
+                self.__dict__["_is_declared"] = True
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
