@@ -98,6 +98,7 @@ async def test_a_step_may_be_named_like_a_method(door):
         (lambda: flow.Pipeline([str, str]), "not .* of type list"),
         (lambda: flow.Pipeline(a=str).add("a", str), "has a step 'a' already"),
         (lambda: flow.Pipeline(_a=str), "begins with an underscore"),
+        (lambda: flow.Pipeline(**{"a): X\n  (b": str}), "has a line end or another control character"),
         (lambda: flow.Pipeline().add("a", flow.bind(str, 1), 2), "has its arguments already"),
     ],
 )

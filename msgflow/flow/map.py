@@ -62,7 +62,7 @@ class Map(Flow):
     ) -> list[Any]:
         listed = await _listed(items)
         bar = progress_bar(type(self).__name__, len(listed)) if self.progress else nullcontext(bool)
-        step, bound = self._modules["step"], self._bindings.get("step")
+        step, bound = self["step"], self._bindings.get("step")
 
         async def one(index: int, item: Any) -> Any:
             given: Given = (item, *args), kwargs

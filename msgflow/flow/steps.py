@@ -91,10 +91,10 @@ class Flow(Module):
 
     def _check_name(self, name: object) -> None:
         super()._check_name(name)
-        if name in self.__dict__ or str(name).startswith("_"):
+        if name in self.__dict__ or str(name).startswith("_") or not str(name).isprintable():
             raise FlowStructureError(
                 f"{type(self).__name__} cannot have a step {name!r}: an option of it has this name, or it begins with "
-                "an underscore; take another name"
+                "an underscore, or has a line end or another control character; take another name"
             )
 
     def _bind(self, name: str, arguments: Arguments | None) -> None:
