@@ -1,9 +1,12 @@
 """Flows that nest deep, and flows of many steps."""
 
 import asyncio
+import contextlib
+import gc
 import sys
 import time
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -121,10 +124,8 @@ async def test_a_flow_may_call_itself_as_long_as_it_ends(door):
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [one_in_place, one_later])
-async def test_ten_thousand_branches(step):
-    made = flow.Parallel(*[step] * 10_000, reduce=sum)
-    assert await made.acall(1) == 10_000 == made(1)
+async def test_ten_thousand_branches():
+    assert await flow.Parallel(*[one_in_place] * 10_000, reduce=sum).acall(1) == 10_000
 
 
 async def test_two_thousand_branches_in_worker_threads():
@@ -181,6 +182,74 @@ async def test_of_a_thousand_failures_the_first_is_raised_and_few_are_noted(door
     place, *others, rest = caught.value.__notes__
     assert place == "in step 0 of Parallel" and rest == "and 996 more"
     assert others == ["while it was handled, another branch failed, too: KeyError(1)"] * 3
+
+
+# --- what is left of a call ------------------------------------------------------------------------------------------
+
+
+class Big:
+    """Something that a call is given or returns, and that nobody may keep."""
+
+    def __init__(self):
+        alive.add(self)
+
+
+alive = weakref.WeakSet()
+
+
+FREED = {kind: lambda step, kind=kind: (WRAPS[kind](step), Big()) for kind in WRAPS if kind != "switch"} | {
+    "map": lambda step: (flow.Map(step, limit=2), [Big(), Big(), Big()]),
+    "references": lambda step: (flow.Pipeline(a=one).add("b", step, flow.input, [flow.ref("a")]), Big()),
+    "barrier": lambda step: (
+        flow.Parallel(flow.Pipeline(flow.barrier(), step), flow.Pipeline(step, flow.barrier()), limit=1),
+        Big(),
+    ),
+}
+
+
+@pytest.mark.parametrize("outcome", ["result", "error", "time limit"])
+@pytest.mark.parametrize("kind", FREED)
+async def test_flows_inputs_and_results_are_freed(door, kind, outcome):
+    alive.clear()
+
+    def ends(*args):
+        if outcome == "error":
+            raise KeyError("of the step")
+        return Big()
+
+    async def ends_later(*args):
+        await asyncio.sleep(30 if outcome == "time limit" else 0)
+        return ends()
+
+    async def call(step):
+        made, given = FREED[kind](step)
+        alive.add(made)
+        made = flow.timeout(made, 0.01) if outcome == "time limit" else made
+        with contextlib.suppress(KeyError, TimeoutError):
+            await door(made, given)
+
+    await call(ends_later)
+    if outcome != "time limit":
+        await call(ends)
+    for attempt in range(1, 500):
+        if not alive:
+            break
+        await asyncio.sleep(0.01)  # worker threads end a little later
+        if attempt % 10 == 0:
+            gc.collect()
+    assert not list(alive)
+
+
+async def test_a_call_made_deep_in_a_stack_leaves_the_stack_of_later_ones_alone():
+    deep = nested(WRAPS["pipeline"], 190, one_later)
+
+    def at_depth(depth):
+        return at_depth(depth - 1) if depth else asyncio.run(flow.Pipeline(one_later).acall(1))
+
+    def later():
+        return at_depth(600), asyncio.run(deep.acall(1))
+
+    assert await asyncio.to_thread(later) == (1, 1)
 
 
 # --- tasks that begin on the stack of the task that made them ---------------------------------------------------------

@@ -80,7 +80,7 @@ async def test_a_map_calls_one_step_for_all_items_of_a_call(door):
 
 
 @contextlib.contextmanager
-def in_threads(*works, for_s=0.25):
+def in_threads(*works, for_s=0.1):
     """Call each again and again, in a thread of its own, with threads taking turns much more often than they do."""
     stop, failures, interval = threading.Event(), [], sys.getswitchinterval()
 

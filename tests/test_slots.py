@@ -1,6 +1,7 @@
-"""The slots of a gather: never too many calls at a time, and none lost, whatever the calls do."""
+"""Slots and barriers: never too many branches at a time, none lost, and none that goes on before all are there."""
 
 import asyncio
+import time
 from functools import partial
 
 import anyio
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import msgflow.nn.functional as F
+from msgflow import flow
 from msgflow._bridge import Slots, gather
 
 
@@ -158,3 +161,97 @@ async def test_cancelling_it_from_another_loop_cancels_it_there():
 
     await asyncio.to_thread(asyncio.run, give_up())
     await asyncio.wait_for(cancelled.wait(), 5)
+
+
+# --- barriers --------------------------------------------------------------------------------------------------------
+
+
+class Log(list):
+    """Steps that write down their names."""
+
+    def step(self, name, after=0.0):
+        async def step(x):
+            await asyncio.sleep(after)
+            self.append(name)
+            return x
+
+        return step
+
+
+async def twice_by_functional(x):
+    return await F.abcast_gather([flow.barrier(), flow.barrier()], x)
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
+@pytest.mark.parametrize(
+    "twice",
+    [
+        twice_by_functional,
+        flow.Graph().add("a", flow.barrier()).add("b", flow.barrier()),
+        flow.timeout(flow.barrier(), 30),
+        flow.retry(flow.barrier()),
+    ],
+    ids=["functional", "graph", "timeout", "retry"],
+)
+async def test_a_branch_is_one_of_those_that_meet_however_many_calls_in_it_wait(door, twice, limit):
+    log = Log()
+    there = flow.Pipeline(twice, log.step("on"))
+    late = flow.Pipeline(log.step("late", 0.02), flow.barrier(), log.step("on"))
+    await door(flow.Parallel(there, late, there, limit=limit), 1)
+    assert log == ["late", "on", "on", "on"]
+
+
+@pytest.mark.timeout(10)
+async def test_what_a_branch_has_left_running_meets_nobody_once_it_has_ended(door):
+    through = asyncio.Event()
+
+    async def goes_through(x):
+        through.set()
+
+    async def leaves(x):
+        F.spawn(flow.Pipeline(lambda x: time.sleep(0.02), flow.barrier(), goes_through), x)
+
+    async def late(x):
+        await through.wait()
+
+    await door(flow.Parallel(leaves, flow.Pipeline(late, flow.barrier()), flow.Pipeline(late, flow.barrier())), 1)
+
+
+@pytest.mark.timeout(10)
+async def test_a_clean_up_that_comes_to_a_barrier_after_the_failure_waits_for_nobody(door):
+    log = Log()
+
+    async def fails(x):
+        await asyncio.sleep(0.01)
+        raise KeyError("first")
+
+    async def clean_up(module, args, kwargs, output):
+        await flow.barrier(30).acall(1)
+        log.append("cleaned up")
+
+    cut_short = flow.Pipeline(lambda x: asyncio.sleep(30))
+    cut_short.register_forward_hook(clean_up, always_call=True)
+    with pytest.raises(KeyError, match="first"):
+        await door(flow.Parallel(cut_short, fails, cut_short), 1)
+    assert log == ["cleaned up"] * 2
+
+
+async def test_a_time_limit_at_a_barrier_leaves_the_others_to_meet(door):
+    log = Log()
+    impatient = flow.fallback(flow.barrier(timeout=0.01), log.step("gave up"))
+    slow = flow.Pipeline(log.step("slow", 0.05), flow.barrier(), log.step("on"))
+    await door(flow.Parallel(impatient, slow, slow, limit=3), 1)
+    await door(flow.Parallel(impatient, slow, slow, limit=1), 1)
+    assert log == ["gave up", "slow", "slow", "on", "on"] * 2
+
+
+@pytest.mark.parametrize("limit", [None, 1, 3])
+async def test_branches_meet_generation_by_generation(door, limit):
+    """However differently fast they are, and whatever they do between two meetings."""
+    log = Log()
+    branches = []
+    for number in range(4):
+        rounds = [step for turn in range(5) for step in (log.step(turn, (number * turn % 3) / 500), flow.barrier())]
+        branches.append(flow.Pipeline(*rounds[: 2 * (number + 2)]))
+    await door(flow.Parallel(*branches, limit=limit), 1)
+    assert log == sorted(log) and len(log) == 2 + 3 + 4 + 5

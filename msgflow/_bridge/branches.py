@@ -207,8 +207,10 @@ def _first(failures: list[BaseException], cancelled: asyncio.CancelledError | No
     if len(others) > NOTED:
         notes.append(f"and {len(others) - NOTED} more")
     with suppress(Exception):  # a frozen dataclass, for example, takes no notes
+        noted = tuple(getattr(first, "__notes__", ()))  # an error may be one object that is raised again and again
         for note in notes:
-            first.add_note(note)
+            if note not in noted:
+                first.add_note(note)
     handled = _handled(first)
     if cancelled is not None and not any(isinstance(error, asyncio.CancelledError) for error in handled):
         handled[-1].__context__ = cancelled

@@ -142,8 +142,10 @@ def _checked_pause(value: Any) -> float:
 
 def _note(error: Exception, *notes: str) -> None:
     with suppress(Exception):  # a frozen dataclass, for example, takes no notes
+        noted = tuple(getattr(error, "__notes__", ()))  # an error may be one object that is raised again and again
         for note in notes:
-            error.add_note(note)
+            if note not in noted:
+                error.add_note(note)
 
 
 def _kind(error: Exception) -> str:

@@ -83,7 +83,7 @@ class Graph(Flow):
         is_node = name in self._modules
         found = super()._forget(name)
         if is_node:
-            del self._edges[name]
+            self._edges.pop(name, None)
             self._replan()
         return found
 

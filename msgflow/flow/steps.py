@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Self, TypeAlias
 from weakref import ref as weak
 
+from msgflow._printable import printable
 from msgflow.errors import FlowStructureError
 from msgflow.flow.refs import Arguments, Bound, Scope, bind
 from msgflow.nn.function import Function
@@ -91,10 +92,10 @@ class Flow(Module):
 
     def _check_name(self, name: object) -> None:
         super()._check_name(name)
-        if name in self.__dict__ or str(name).startswith("_") or not str(name).isprintable():
+        if name in self.__dict__ or str(name).startswith("_"):
             raise FlowStructureError(
                 f"{type(self).__name__} cannot have a step {name!r}: an option of it has this name, or it begins with "
-                "an underscore, or has a line end or another control character; take another name"
+                "an underscore; take another name"
             )
 
     def _bind(self, name: str, arguments: Arguments | None) -> None:
@@ -168,7 +169,7 @@ class Place(str):
 
     @classmethod
     def of(cls, flow: Module, path: str) -> "Place":
-        self = cls(f"in step {path} of {type(flow).__name__}")
+        self = cls(f"in step {printable(path)} of {type(flow).__name__}")
         self.flow, self.path = weak(flow), path
         return self
 

@@ -3,6 +3,8 @@
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from msgflow._printable import printable
+
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
 
@@ -15,7 +17,7 @@ def tree_repr(module: "Module", above: frozenset["Module"] = frozenset()) -> str
     for child_name, child in tuple(module._modules.items()):
         # Without a call of repr(), which would take another two of the frames that Python allows for deep trees.
         is_plain = type(child).__repr__ is type(module).__repr__ and hasattr(child, "_modules")
-        shown.append((child_name, tree_repr(child, within) if is_plain else repr(child)))
+        shown.append((printable(child_name), tree_repr(child, within) if is_plain else repr(child)))
     if not shown:
         return f"{name}({extra})"
     children = [f"({label}): {text}" for label, text in _folded(shown)]
