@@ -197,6 +197,16 @@ class Big:
 alive = weakref.WeakSet()
 
 
+async def all_are_freed():
+    for attempt in range(1, 500):
+        if not alive:
+            return
+        await asyncio.sleep(0.01)  # worker threads end a little later
+        if attempt % 10 == 0:
+            gc.collect()
+    assert not list(alive)
+
+
 FREED = {kind: lambda step, kind=kind: (WRAPS[kind](step), Big()) for kind in WRAPS if kind != "switch"} | {
     "map": lambda step: (flow.Map(step, limit=2), [Big(), Big(), Big()]),
     "references": lambda step: (flow.Pipeline(a=one).add("b", step, flow.input, [flow.ref("a")]), Big()),
@@ -231,13 +241,7 @@ async def test_flows_inputs_and_results_are_freed(door, kind, outcome):
     await call(ends_later)
     if outcome != "time limit":
         await call(ends)
-    for attempt in range(1, 500):
-        if not alive:
-            break
-        await asyncio.sleep(0.01)  # worker threads end a little later
-        if attempt % 10 == 0:
-            gc.collect()
-    assert not list(alive)
+    await all_are_freed()
 
 
 async def test_a_call_made_deep_in_a_stack_leaves_the_stack_of_later_ones_alone():
