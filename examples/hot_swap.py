@@ -77,7 +77,8 @@ async def main(reply: Reply, follower: Follower) -> None:
 if __name__ == "__main__":
     logging.disable(logging.WARNING)  # refusals are logged, and here they are printed
     reply = Reply(ScriptedModel(lambda request: request.messages[0].text, loop=True))
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    # A look into the store that had begun when the follower was stopped may still touch its files.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.chdir(folder):
         store = Store("prompts.db")
         store.tag("production", store.commit(reply.state_dict(), "First"))
         with store.follow(reply, "production", poll_s=0.05) as follower:
