@@ -124,8 +124,8 @@ async def test_a_flow_may_call_itself_as_long_as_it_ends(door):
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_branches():
-    assert await flow.Parallel(*[one_in_place] * 10_000, reduce=sum).acall(1) == 10_000
+async def test_thousands_of_branches():
+    assert await flow.Parallel(*[one_in_place] * 3_000, reduce=sum).acall(1) == 3_000
 
 
 async def test_two_thousand_branches_in_worker_threads():

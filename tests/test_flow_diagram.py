@@ -348,10 +348,11 @@ def test_the_deepest_expression_is_drawn(deepest):
     assert len(read(inline(expression)).nodes) > DEEPEST
 
 
-def test_a_long_expression_is_drawn_within_a_second():
+def test_the_longest_expression_is_drawn_in_little_time():
     flowing = inline("->".join(["{a ? b}"] * 4500))
     began = monotonic()
-    assert nn.diagram(flowing).count("\n") > 9000 and monotonic() - began < 1
+    # It takes half a second; in quadratic time it would be minutes, and a tracer, such as coverage, takes its part.
+    assert nn.diagram(flowing).count("\n") > 9000 and monotonic() - began < 15
 
 
 def test_what_is_too_deep_for_the_stack_says_so():

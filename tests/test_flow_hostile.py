@@ -146,6 +146,12 @@ async def test_a_graph_may_have_prompts_beside_its_nodes(door):
     assert await door(made, 1) == 2
 
 
+async def test_a_node_that_was_removed_closes_no_cycle(door):
+    made = flow.Graph().add("a", add_one, after="b")
+    del made.a
+    assert await door(made.add("b", add_one, after="a").add("a", add_one), 1) == 3
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -230,6 +230,6 @@ def is_after_cancelling(error: BaseException) -> bool:
 def _handled(error: BaseException) -> list[BaseException]:
     """The error, what was being handled when it was raised, what was being handled when that was raised, ..."""
     found = [error]
-    while (earlier := found[-1].__context__) is not None and earlier not in found:
+    while (earlier := found[-1].__context__) is not None and not any(earlier is known for known in found):
         found.append(earlier)
     return found
