@@ -5,7 +5,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeVar
 
-from msgflow._bridge import in_thread
+from msgflow._bridge import in_thread, wait
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ def is_nonblocking(function: Callable[..., Any]) -> bool:
             return False
         function = function.func
     return True
+
+
+def resolved(result: Any) -> Any:
+    """What a function has returned, from plain code and inside a Flow: an `async def` returns an awaitable first."""
+    return wait(result) if isawaitable(result) else result
 
 
 async def call_leaf(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

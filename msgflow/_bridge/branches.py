@@ -206,15 +206,20 @@ def _first(failures: list[BaseException], cancelled: asyncio.CancelledError | No
     notes = [f"while it was handled, another branch failed, too: {other!r:.500}" for other in others[:NOTED]]
     if len(others) > NOTED:
         notes.append(f"and {len(others) - NOTED} more")
-    with suppress(Exception):  # a frozen dataclass, for example, takes no notes
-        noted = tuple(getattr(first, "__notes__", ()))  # an error may be one object that is raised again and again
-        for note in notes:
-            if note not in noted:
-                first.add_note(note)
+    add_notes(first, *notes)
     handled = _handled(first)
     if cancelled is not None and not any(isinstance(error, asyncio.CancelledError) for error in handled):
         handled[-1].__context__ = cancelled
     return first
+
+
+def add_notes(error: BaseException, *notes: str) -> None:
+    """Note on an error what is not noted there yet, if it takes notes."""
+    with suppress(Exception):  # a frozen dataclass, for example, takes none
+        noted = tuple(getattr(error, "__notes__", ()))  # an error may be one object that is raised again and again
+        for note in notes:
+            if note not in noted:
+                error.add_note(note)
 
 
 def is_after_cancelling(error: BaseException) -> bool:

@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
 
 from msgflow._bridge import gather, wait
-from msgflow._bridge.branches import is_after_cancelling
+from msgflow._bridge.branches import add_notes, is_after_cancelling
 from msgflow._limits import checked_count, checked_seconds
 from msgflow.errors import FlowStructureError
 from msgflow.flow.steps import At, Flow, label
@@ -47,7 +46,7 @@ class Retry(Flow):
                 except self.on as error:
                     if made == self.times or is_after_cancelling(error):
                         if made > 1:
-                            _note(error, f"it was tried {made} times")
+                            add_notes(error, f"it was tried {made} times")
                         raise
                     seconds = self._pause(made)
                     if tracer() is not None:
@@ -129,7 +128,7 @@ class Fallback(Flow):
         if not failed:
             raise FlowStructureError("this Fallback has no steps left; give it some, as in fallback(first, second)")
         try:
-            _note(last, *failed[:-1])
+            add_notes(last, *failed[:-1])
             raise last
         finally:
             del last  # else the error, its traceback and this frame would hold each other
@@ -138,14 +137,6 @@ class Fallback(Flow):
 def _checked_pause(value: Any) -> float:
     """A number of seconds from 0."""
     return 0.0 if value == 0 and not isinstance(value, bool) else checked_seconds(value, "backoff")
-
-
-def _note(error: Exception, *notes: str) -> None:
-    with suppress(Exception):  # a frozen dataclass, for example, takes no notes
-        noted = tuple(getattr(error, "__notes__", ()))  # an error may be one object that is raised again and again
-        for note in notes:
-            if note not in noted:
-                error.add_note(note)
 
 
 def _kind(error: Exception) -> str:

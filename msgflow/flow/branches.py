@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 
@@ -16,6 +16,16 @@ from msgflow.flow.refs import given
 from msgflow.nn.module import Module
 
 T = TypeVar("T")
+
+
+OnError = Literal["cancel", "collect"]
+
+
+def checked_on_error(value: OnError) -> OnError:
+    """What becomes of the other branches, or items, when one fails."""
+    if value not in ("cancel", "collect"):
+        raise ValueError(f'on_error is "cancel" or "collect", not {value!r:.80}')
+    return value
 
 
 class _Gate:

@@ -1,11 +1,10 @@
 """Switch and IfElse: which step is to be called."""
 
 from collections.abc import Callable, Iterable, Mapping
-from inspect import isawaitable
 from types import UnionType
 from typing import Any, get_origin
 
-from msgflow._bridge import wait
+from msgflow._leaf import resolved
 from msgflow.errors import FlowStructureError, NoMatch
 from msgflow.flow.refs import given
 from msgflow.flow.steps import At, Flow
@@ -35,11 +34,6 @@ class Choosing(Flow):
                 args, kwargs = self._arguments(name, args, kwargs)
                 return question(*args, **kwargs)
         return resolved(self.__dict__[name](*args, **kwargs))
-
-
-def resolved(answer: Any) -> Any:
-    """What a predicate says, which may be `async def`."""
-    return wait(answer) if isawaitable(answer) else answer
 
 
 def shown(question: Any) -> str:

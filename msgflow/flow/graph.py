@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import anyio
 
 from msgflow._bridge import gather, in_flow
+from msgflow._leaf import resolved
 from msgflow.errors import FlowStructureError
-from msgflow.flow.choices import resolved
 from msgflow.flow.refs import Arguments, Scope, given, named
 from msgflow.flow.steps import Flow, note_place
 from msgflow.nn.module import Module

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from msgflow._bridge import in_flow, wait
 from msgflow._limits import count_or_none
 from msgflow._progress import progress_bar
 from msgflow._stream import Emit, Stream
-from msgflow.flow.branches import run_branches
+from msgflow.flow.branches import OnError, checked_on_error, run_branches
 from msgflow.flow.steps import Flow, Given, note_place
 from msgflow.nn.calling import call
 from msgflow.nn.functional import TaskError
@@ -27,14 +27,12 @@ class Map(Flow):
         step: Any,
         *,
         limit: int | None = None,
-        on_error: Literal["cancel", "collect"] = "cancel",
+        on_error: OnError = "cancel",
         progress: bool = False,
     ) -> None:
         super().__init__()
-        if on_error not in ("cancel", "collect"):
-            raise ValueError(f'on_error is "cancel" or "collect", not {on_error!r:.80}')
         self.limit = count_or_none(limit)
-        self.on_error, self.progress = on_error, progress
+        self.on_error, self.progress = checked_on_error(on_error), progress
         self._set_step("step", step)
 
     async def aforward(self, items: Iterable[Any] | AsyncIterable[Any], /, *args: Any, **kwargs: Any) -> list[Any]:

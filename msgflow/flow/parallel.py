@@ -3,18 +3,17 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from msgflow._limits import count_or_none
 from msgflow._message import Message
 from msgflow.errors import FlowStructureError, InputMismatch
-from msgflow.flow.branches import run_branches
+from msgflow.flow.branches import OnError, checked_on_error, run_branches
 from msgflow.flow.refs import Arguments
 from msgflow.flow.steps import Flow, note_place
 from msgflow.nn.functional import TaskError
 from msgflow.nn.module import Module
 
-OnError = Literal["cancel", "collect"]
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -43,8 +42,7 @@ class Parallel(Flow):
         super().__init__()
         if not isinstance(as_dict, bool):
             raise TypeError(f"as_dict is True or False, not {as_dict!r:.80}; a branch cannot have this name")
-        if on_error not in ("cancel", "collect"):
-            raise ValueError(f'on_error is "cancel" or "collect", not {on_error!r:.80}')
+        checked_on_error(on_error)
         if isinstance(reduce, Module):
             raise FlowStructureError(
                 "reduce is a function; put a Module after the Parallel, in a Pipeline, where it is part of the state"

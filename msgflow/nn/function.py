@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable, iscoroutinefunction
+from inspect import iscoroutinefunction
 from typing import Any
 
-from msgflow._bridge import current_flow, wait
-from msgflow._leaf import is_nonblocking
+from msgflow._bridge import current_flow
+from msgflow._leaf import is_nonblocking, resolved
 from msgflow.nn.module import Module
 from msgflow.trace import names
 
@@ -29,10 +29,7 @@ class Function(Module):
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._resolved(self.function(*args, **kwargs))
-
-    def _resolved(self, result: Any) -> Any:
-        return wait(result) if isawaitable(result) else result
+        return resolved(self.function(*args, **kwargs))
 
     async def aforward(self, *args: Any, **kwargs: Any) -> Any:
         result: Any = self.function(*args, **kwargs)
@@ -42,7 +39,7 @@ class Function(Module):
         if current_flow() is not None or self._is_declared:
             return super()._run(args, kwargs)
         result = self.function(*args, **kwargs)  # what `forward` does, without the calls
-        return self._resolved(result) if hasattr(result, "__await__") else result
+        return resolved(result) if hasattr(result, "__await__") else result
 
     @property
     def name(self) -> str:

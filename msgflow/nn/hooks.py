@@ -8,10 +8,10 @@ import itertools
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 
-from msgflow._bridge import shielded, wait
+from msgflow._bridge import shielded
+from msgflow._leaf import resolved
 
 if TYPE_CHECKING:
     from msgflow.nn.module import Module
@@ -95,12 +95,12 @@ def run_with_hooks(module: "Module", run: Callable[..., Any], args: tuple[Any, .
     output = None
     try:
         for pre_hook in (*all_pre_hooks.values(), *module._forward_pre_hooks.values()):
-            args, kwargs = _changed_arguments(pre_hook, _resolved(pre_hook(module, args, kwargs)), args, kwargs)
+            args, kwargs = _changed_arguments(pre_hook, resolved(pre_hook(module, args, kwargs)), args, kwargs)
         output = run(args, kwargs)
         for table in (all_hooks, module._forward_hooks):
             for hook_id, hook in tuple(table.items()):
                 ran.add(hook_id)
-                changed = _resolved(hook(module, args, kwargs, output))
+                changed = resolved(hook(module, args, kwargs, output))
                 output = output if changed is None else changed
     except BaseException:
         for table in (all_hooks, module._forward_hooks):
@@ -115,16 +115,12 @@ def _run_after_failure(
 ) -> None:
     try:
         with shielded():
-            _resolved(hook(module, args, kwargs, output))
+            resolved(hook(module, args, kwargs, output))
     except Exception as error:
         # The first failure is what the caller must see; this one must not replace it, nor vanish.
         warnings.warn(
             f"an always_call hook of {type(module).__name__} failed, too: {error!r}", RuntimeWarning, stacklevel=2
         )
-
-
-def _resolved(result: Any) -> Any:
-    return wait(result) if isawaitable(result) else result
 
 
 def _changed_arguments(

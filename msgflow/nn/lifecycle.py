@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import Parameter, isawaitable, signature
+from inspect import Parameter, signature
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from msgflow._bridge import current_flow, shielded, wait
-from msgflow._leaf import call_leaf
+from msgflow._leaf import call_leaf, resolved
 from msgflow._limits import count_or_none
 from msgflow._version_clock import one_version, pinned
 from msgflow.nn.evaluation import items_of, outputs
@@ -55,12 +55,12 @@ class Lifecycle:
         with _newest_version():
             _train(self)
             if _has_own(self, "start"):
-                _resolved(self.start())
+                resolved(self.start())
             else:
                 _deploy(self, apart_from="update")
             with _modes_kept(self):
                 if _has_own(self, "eval"):
-                    _resolved(self.eval())
+                    resolved(self.eval())
                 else:
                     self.train(False)
                     _evaluate(self, LIMIT, False, apart_from="update")
@@ -136,7 +136,7 @@ class _Part:
 
     def tasks(self, kind: str) -> list[_Task]:
         """What `_get_train_tasks` or `_get_deploy_tasks` gives. Raises TypeError where one of them cannot be called."""
-        given = _resolved(getattr(self.module, f"_get_{kind}_tasks")())
+        given = resolved(getattr(self.module, f"_get_{kind}_tasks")())
         several = isinstance(given, Iterable) and not callable(given)
         tasks = [task for task in (given if several else [given]) if task is not None]
         for task in tasks:
@@ -150,7 +150,7 @@ class _Part:
     def undoing(self) -> list[_Task]:
         """What undoes the deployment of this module, the newest first. It is forgotten here, so that it runs once."""
         if self.is_own:
-            return [lambda: _resolved(self.module.stop())]
+            return [lambda: resolved(self.module.stop())]
         return [partial(_called, undo) for undo in reversed(self.module.__dict__.pop("_deployed", ()))]
 
     @contextmanager
@@ -207,18 +207,14 @@ def _has_own(module: Lifecycle, name: str, *args: object) -> bool:
 
 def _called(task: _Task) -> Any:
     """Call a task: in place in plain code, so that the block is the caller's; in a Flow as a leaf, so that none is."""
-    return _resolved(task()) if current_flow() is None else wait(call_leaf(task))
-
-
-def _resolved(result: Any) -> Any:
-    return wait(result) if isawaitable(result) else result
+    return resolved(task()) if current_flow() is None else wait(call_leaf(task))
 
 
 def _train(root: Lifecycle) -> None:
     for part in _parts(root, "update"):
         with part.noted("training"):
             if part.is_own:
-                _resolved(part.module.update())
+                resolved(part.module.update())
             else:
                 for task in part.tasks("train"):
                     _called(task)
@@ -231,7 +227,7 @@ def _deploy(root: Lifecycle, *, apart_from: str = "") -> None:
         for part in parts:
             with part.noted("deploying"):
                 if part.is_own:
-                    _resolved(part.module.start())
+                    resolved(part.module.start())
                 begun.append(part)
                 if not part.is_own:
                     _deploy_one(part)
@@ -313,7 +309,7 @@ def _evaluate(root: Lifecycle, limit: int | None, progress: bool, *, apart_from:
         for part in parts:
             if part.is_own:
                 options = {"limit": limit, "progress": progress}
-                _resolved(part.module.eval(**_accepted(part.module.eval, options)))
+                resolved(part.module.eval(**_accepted(part.module.eval, options)))
             elif part.module._test_set is not None:
                 title = f"evaluate {part.place}" if progress else None
                 part.module.eval_result = outputs(cast("Module", part.module), part.module._test_set, limit, title)
