@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.MaxTurnsError("agent", 3),
     errors.GuardRefused("Upper", "pre", "not that"),
     errors.VersionStoreError("locked"),
+    errors.ShapeError("matmul", [(2, 3), (4, 5)]),
     errors.RegistryLookupError("the registry has no 'x'", wanted="x", known=["y"]),
 ]
 
@@ -29,3 +30,21 @@ def test_an_error_comes_back_with_its_message_and_facts(error, again):
     error.add_note("in second.right")
     twin = again(error)
     assert type(twin) is type(error) and str(twin) == str(error) and vars(twin) == vars(error)
+
+
+def test_a_pickle_names_nothing_but_the_package_so_that_it_outlives_a_change_of_files():
+    pickled = pickle.dumps(errors.ShapeError("matmul", [(2, 3), (4, 5)]), protocol=0)
+    assert b"cmsgflow.errors\n_rebuilt\n" in pickled and b"msgflow.errors." not in pickled
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errors.ShapeError("matmul", [(2, 3), (4, 5)]), "matmul: shapes (2, 3) and (4, 5) do not go together"),
+        (errors.ShapeError("item", [(2,)], "only one number is one"), "item: shape (2,): only one number is one"),
+        (errors.ShapeError("w", [(2,), (3,)], "expected (3,), got (2,)"), "w: expected (3,), got (2,)"),
+        (errors.ShapeError("tensor", [], "lists of unequal lengths"), "tensor: lists of unequal lengths"),
+    ],
+)
+def test_a_wrong_shape_is_said_once(error, said):
+    assert str(error) == said
