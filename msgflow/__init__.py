@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgflow._lazy import lazy as _lazily
 
 if TYPE_CHECKING:
-    from msgflow import data, errors, flow, models, nn, schema, state, trace, versions
+    from msgflow import data, errors, flow, models, nn, optim, schema, state, tensor, trace, versions
     from msgflow._leaf import nonblocking
     from msgflow._message import Message
     from msgflow._registry import registry
@@ -36,10 +36,12 @@ __all__ = [
     "models",
     "nn",
     "nonblocking",
+    "optim",
     "registry",
     "save",
     "schema",
     "state",
+    "tensor",
     "trace",
     "versions",
 ]
@@ -57,7 +59,9 @@ __getattr__ = _lazily(
         "nonblocking": "_leaf",
         "registry": "_registry",
         "save": "state",
-        **dict.fromkeys(("data", "errors", "flow", "models", "nn", "schema", "state", "trace", "versions"), ""),
+        **dict.fromkeys(
+            ("data", "errors", "flow", "models", "nn", "optim", "schema", "state", "tensor", "trace", "versions"), ""
+        ),
     },
 )
 

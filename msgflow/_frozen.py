@@ -1,4 +1,4 @@
-"""JSON values that cannot change: what parameters and buffers hold.
+"""Values that cannot change: what parameters and buffers hold. They are JSON, frozen, or a StateValue.
 
 A value is published whole, so that no call ever sees half of a change. A plain dict in a buffer could be
 edited in place, behind the back of every running call and of the digest; a frozen one says what to do instead.
@@ -6,9 +6,59 @@ edited in place, behind the back of every running call and of the digest; a froz
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Self, TypeAlias
 
 from msgflow.errors import NotJson
+
+
+class StateValue:
+    """A value of a state that is no JSON: a tensor. Like all of them it is published whole, never changed in place.
+
+    `origin` is the Cell that it is read from, where it is read from one.
+    """
+
+    __slots__ = ()
+    origin: Any
+    requires_grad: bool
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is a value by itself, and not one that its gradient is handed on from."""
+        raise NotImplementedError
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether it can have a gradient."""
+        raise NotImplementedError
+
+    def watch(self, origin: Any) -> None:
+        """Let gradients go to `origin`; None for not at all."""
+        raise NotImplementedError
+
+    def kept_by(self, cell: Any) -> Self:
+        """This value as that Cell is to store it; whoever reads it can find the Cell."""
+        raise NotImplementedError
+
+    def replacement(self, value: Any, where: str) -> Self:
+        """Another value for the place of this one. Raises TypeError or ValueError for one that does not fit."""
+        raise NotImplementedError
+
+    def copied(self) -> Self:
+        """This value for a state dict: what is done to it never reaches the module."""
+        raise NotImplementedError
+
+    def raw(self) -> tuple[str, Any]:
+        """The name of its type, and its numbers in a numpy array, for reading; bfloat16's bits are uint16."""
+        raise NotImplementedError
+
+    def to(self, device: Any = None, dtype: Any = None) -> Self:
+        """On a device, of a type, or both."""
+        raise NotImplementedError
+
+    def described(self) -> str:
+        """Its type and shape: "float32 (2, 3)"."""
+        raise NotImplementedError
+
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -81,10 +131,15 @@ def _frozen(value: Any, where: str) -> Any:
             if not isinstance(key, str):
                 raise NotJson(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text")
         return FrozenDict({str.__str__(key): _frozen(item, f"{where}[{key!r}]") for key, item in value.items()})
-    raise NotJson(
-        f"{where} is of type {type(value).__name__}, which no state file can hold; "
-        "give text, a number, a boolean, None, a list or a dict with text keys"
-    )
+    raise NotJson(f"{where} is of type {type(value).__name__}, which no state file can hold; {_hint(value)}")
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, StateValue):
+        return "a tensor is a value by itself, and not part of a list or a dict: give it a name of its own"
+    if hasattr(value, "__array__"):
+        return "make a tensor of it: mt.tensor(...), of msgflow.tensor"
+    return "give text, a number, a boolean, None, a list or a dict with text keys"
 
 
 def _plain(value: str | int | float) -> str | int | float:
@@ -93,6 +148,11 @@ def _plain(value: str | int | float) -> str | int | float:
         return value if type(value) is str else str.__str__(value)
     kind = int if isinstance(value, int) else float
     return value if type(value) is kind else kind(value)
+
+
+def state_value(value: Any, where: str) -> Any:
+    """What a place of a state can hold: a tensor, or a JSON value, frozen. Raises NotJson as `freeze`."""
+    return value if isinstance(value, StateValue) else freeze(value, where)
 
 
 def thaw(value: Any) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from time import sleep
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 from weakref import ref
 
 T = TypeVar("T")
@@ -43,8 +43,8 @@ class Cell:
         """The value that this call reads."""
         return read(self)
 
-    def __reduce__(self) -> tuple[type["Cell"], tuple[Any]]:
-        return Cell, (self.value,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Any]]:
+        return type(self), (self.value,)
 
 
 class Snapshot:
@@ -110,6 +110,9 @@ _pinned = pinned.get
 # A child must not be born in the middle of a publish that no thread of its own will end.
 os.register_at_fork(before=_clock.lock.acquire, after_in_parent=_clock.lock.release, after_in_child=_clock.lock.release)
 
+adding_up = threading.Lock()  # held by who adds to a gradient: threads share parameters
+os.register_at_fork(before=adding_up.acquire, after_in_parent=adding_up.release, after_in_child=adding_up.release)
+
 
 def read(cell: Cell) -> Any:
     """The value that this call reads; outside of calls the latest."""
@@ -174,6 +177,15 @@ def reading() -> tuple[int, int] | None:
     if pin is None or pin.snapshot is None:
         return _clock.current.number, _clock.shape
     return None if pin.number == _LOOK_UP else (pin.number, _clock.shape)
+
+
+def inside_call() -> bool:
+    """Whether what is published here is not read here: a call is running, which reads one version.
+
+    In a transaction it is read: `with module.transaction():` in the call.
+    """
+    pin = _pinned()
+    return pin is not None and pin.snapshot is not None and pin.pending is None
 
 
 def giving_way(items: Iterable[T]) -> Iterator[T]:
