@@ -143,6 +143,14 @@ def test_a_tag_that_cannot_be_is_refused_before_the_editor_opens(capsys, store, 
     assert not Path("../opened").exists()
 
 
+def test_a_version_keeps_its_tensors(capsys, store, editor):
+    store.commit({**KIND, "w": numpy.arange(3.0)})
+    editor(TO_FORMAL)
+    edit(capsys, "prompts.db")
+    state = store.checkout(store.log(1)[0].id)
+    assert state.pop("w").tolist() == [0, 1, 2] and state == FORMAL
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,18 +226,27 @@ def test_a_file_that_somebody_else_changed_meanwhile_is_not_written_over(capsys,
     assert "was changed by somebody else" in line and "Be formal." in kept(line) and mf.load(place) == {"a": "theirs"}
 
 
-def test_a_value_cannot_take_the_key_of_a_tensor(capsys, editor):
+@pytest.mark.parametrize("place", ["folder", "prompts.db"])
+def test_a_value_cannot_take_the_key_of_a_tensor(capsys, store, editor, place):
     mf.save({"prompt": "Hi", "w": numpy.zeros(2)}, "folder")
+    store.commit(mf.load("folder"))
     editor("path.write_text('prompt = \"Hi\"\\nw = 3\\n')")
-    line = refusal(capsys, "state", "edit", "folder")
+    line = refusal(capsys, "state", "edit", place)
     assert "'w' is a tensor" in line and "w = 3" in kept(line) and mf.load("folder")["w"].tolist() == [0, 0]
+    assert len(store.log()) == 2
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [("typo.toml", "there is no state at"), ("w.safetensors", "nothing but tensors")]
+    ("place", "said"),
+    [
+        ("typo.toml", "there is no state at"),
+        ("w.safetensors", "nothing but tensors"),
+        ("prompts.db", "nothing but tensors"),
+    ],
 )
-def test_what_cannot_be_edited_is_refused_before_the_editor_opens(capsys, editor, place, said):
+def test_what_cannot_be_edited_is_refused_before_the_editor_opens(capsys, store, editor, place, said):
     mf.save({"w": numpy.zeros(2)}, "w.safetensors")
+    store.commit({"w": numpy.zeros(2)})
     editor("(here / 'opened').touch()")
     assert said in refusal(capsys, "state", "edit", place) and not Path("../opened").exists()
 

@@ -370,7 +370,7 @@ def test_extra_repr_of_a_leaf_stands_in_its_parentheses():
 
 
 def test_nn_shows_its_public_names_and_refuses_others():
-    assert dir(nn) == nn.__all__
+    assert dir(nn) == sorted(nn.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Linea'"):
         _ = nn.Linea
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ import msgflow as mf
 from msgflow.errors import NotJson, StateFileError
 from msgflow.state import safetensors_format
 from msgflow.state.arrays import NUMPY_TYPES
+from msgflow.state.values import split
 
 
 def saved(tmp_path, state):
@@ -85,8 +86,8 @@ def test_another_tool_reads_the_tensors_and_the_text(tmp_path):
 def test_a_state_has_the_same_bytes_whatever_the_order_of_its_tensors(tmp_path):
     tensors = {key: numpy.full(3, ord(key), "int8") for key in "cab"}
     texts = {"p": "x", "q": "y"}
-    first = safetensors_format.dumps(mf.state.values.State(texts, tensors))
-    assert first == safetensors_format.dumps(mf.state.values.State(texts, dict(sorted(tensors.items()))))
+    first = safetensors_format.dumps(split({**texts, **tensors}))
+    assert first == safetensors_format.dumps(split({**dict(sorted(tensors.items())), **texts}))
 
 
 class Tensor:
@@ -170,8 +171,8 @@ def test_the_file_of_another_tool_gives_its_tensors_and_none_of_its_metadata(tmp
         assert list(loaded) == ["a", "b"] and all(numpy.array_equal(loaded[key], tensors[key]) for key in tensors)
 
 
-@pytest.mark.parametrize(("kind", "size"), [("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1), ("C64", 8)])
-def test_a_tensor_of_a_type_that_numpy_does_not_have_is_refused_with_its_key(tmp_path, kind, size):
+@pytest.mark.parametrize(("kind", "size"), [("F8_E4M3", 1), ("F8_E5M2", 1), ("C64", 8)])
+def test_a_tensor_of_a_type_that_no_tensor_has_is_refused_with_its_key(tmp_path, kind, size):
     header = {"layer.w": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * size]}}
     raw_file(tmp_path / "s.safetensors", header, bytes(2 * size))
     with pytest.raises(StateFileError, match=rf"s\.safetensors: the tensor 'layer\.w'.*type {kind}, which"):

@@ -159,7 +159,8 @@ def test_the_state_that_is_committed_is_not_changed_and_may_be_of_a_module(store
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"weights": np.zeros(3)}, "'weights' is a tensor"),
+        ({"weights": np.zeros(3, complex)}, "'weights' is an array of complex128"),
+        ({"weights": [np.zeros(3)]}, r"'weights'\[0\] is of type ndarray"),
         ({"a": {"b": [object()]}}, r"'a'\['b'\]\[0\] is of type object"),
         ({"a": (1, 2)}, "'a' is of type tuple"),
         ({5: "five"}, "the key 5 of type int"),

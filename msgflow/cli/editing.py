@@ -74,12 +74,7 @@ def _draft_of_file(path: Path) -> Draft:
     """What can be written as text in a file or folder; its tensors stay."""
     before = load(path)
     values, tensors = split(before)
-    if tensors and not values:
-        raise StateError(f"{path} holds nothing but tensors, which cannot be edited as text")
-
-    def check(state: dict[str, Any]) -> None:
-        for key in tensors.keys() & state.keys():
-            raise StateFileError(f"{key!r} is a tensor in {path}; give the new value another key")
+    _refuse_nothing_to_edit(values, tensors, str(path))
 
     def publish(data: bytes, state: dict[str, Any]) -> str:
         if _is_same(values, state):
@@ -90,23 +85,40 @@ def _draft_of_file(path: Path) -> Draft:
         save(state | now.tensors, path)
         return printable(f"{path}: written")
 
-    return Draft(*_as_text(values, f"{path}. Comments in this draft are not kept."), publish, check)
+    title = f"{path}. Comments in this draft are not kept."
+    return Draft(*_as_text(values, title), publish, _without(tensors, str(path)))
 
 
 def _draft_of_version(store: "Store", place: StorePlace, message: str, tag: str | None) -> Draft:
     moves = None if tag is None else moves_of(store, tag)
     id_ = version_in(store, place.ref)
-    before = store.checkout(id_)
+    before, tensors = split(store.checkout(id_))
+    _refuse_nothing_to_edit(before, tensors, f"the version {id_}")
 
     def publish(data: bytes, state: dict[str, Any]) -> str:
         if _is_same(before, state):
             return UNCHANGED
         if tag is not None and moves_of(store, tag) != moves:
             raise VersionError(f"the tag {tag!r} was moved by somebody else meanwhile; nothing was committed")
-        return released(store, store.commit(state, message), tag)
+        return released(store, store.commit(state | tensors, message), tag)
 
     title = f"{place.ref} {id_}".strip() + ". Comments in this draft are not kept."
-    return Draft(*_as_text(before, title), publish)
+    return Draft(*_as_text(before, title), publish, _without(tensors, f"the version {id_}"))
+
+
+def _refuse_nothing_to_edit(values: Mapping[str, Any], tensors: Mapping[str, Any], place: str) -> None:
+    if tensors and not values:
+        raise StateError(f"{place} holds nothing but tensors, which cannot be edited as text")
+
+
+def _without(tensors: Mapping[str, Any], place: str) -> Callable[[dict[str, Any]], None]:
+    """Refuses, with a StateFileError, a state that gives a tensor's key to another value."""
+
+    def check(state: dict[str, Any]) -> None:
+        for key in tensors.keys() & state.keys():
+            raise StateFileError(f"{key!r} is a tensor in {place}; give the new value another key")
+
+    return check
 
 
 def released(store: "Store", id_: str, tag: str | None) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgflow._printable import printable
+from msgflow.state.arrays import StoredTensor, as_stored
+from msgflow.state.summary import summary
 
 WIDTH = 100  # a value longer than this is spread over lines
 INDENT = "    "
@@ -18,8 +20,9 @@ def indented(text: str) -> Iterator[str]:
 def shown(key: str, value: Any) -> Iterator[str]:
     """The lines for one value of a state: text as it is, below its key; all else behind it, as JSON."""
     key = printable(key)
-    if is_tensor(value):
-        yield f"{key} = {value.dtype} tensor of shape {tuple(value.shape)}"
+    tensor = as_stored(value, key)
+    if tensor is not None:
+        yield f"{key} = {summary(tensor)}"
     elif isinstance(value, str) and value:
         yield f"{key}:"
         yield from indented(value)
@@ -32,21 +35,13 @@ def shown(key: str, value: Any) -> Iterator[str]:
         yield from map(printable, rest)
 
 
-def is_tensor(value: Any) -> bool:
-    """Of what a state file or a store holds, only arrays have a dtype."""
-    return hasattr(value, "dtype")
-
-
 def as_json(state: Mapping[str, Any]) -> dict[str, Any]:
     """The state with each tensor as what it is: its type, shape and the SHA-256 of its bytes."""
-    return {key: _described(value) if is_tensor(value) else value for key, value in state.items()}
+    tensors = {key: as_stored(value, key) for key, value in state.items()}
+    return {key: value if (tensor := tensors[key]) is None else _described(tensor) for key, value in state.items()}
 
 
-def _described(tensor: Any) -> dict[str, Any]:
+def _described(tensor: StoredTensor) -> dict[str, Any]:
     from hashlib import sha256
 
-    return {
-        "dtype": str(tensor.dtype),
-        "shape": list(tensor.shape),
-        "sha256": sha256(tensor.tobytes()).hexdigest(),
-    }
+    return {"dtype": tensor.dtype, "shape": list(tensor.shape), "sha256": sha256(tensor.array.data).hexdigest()}

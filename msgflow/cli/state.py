@@ -126,7 +126,7 @@ def _is_under(name: str, key: str) -> bool:
 
 def diff_states(chosen: argparse.Namespace) -> int:
     (a, before), (b, after) = read(chosen.a), read(chosen.b)
-    different = difference(printable(a), as_json(before), printable(b), as_json(after))
+    different = difference(printable(a), before, printable(b), after)
     if not different:
         return 0
     print(different)

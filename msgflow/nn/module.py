@@ -1,21 +1,22 @@
 """Module: a node of the tree that a workflow is."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from inspect import iscoroutinefunction
 from typing import Any, Self, TypeVar, cast
 
 from msgflow._bridge import current_flow, in_flow, in_thread, wait
-from msgflow._frozen import freeze, thaw
-from msgflow._version_clock import Cell, pinned, publish, read, restructured, transaction
+from msgflow._frozen import StateValue, state_value
+from msgflow._version_clock import Cell, Pin, pinned, publish, read, restructured, transaction
 from msgflow.errors import NotJson
 from msgflow.nn import state_dict as _state
 from msgflow.nn.calling import Overlay, call_module
 from msgflow.nn.hooks import Hook, HookTable, RemovableHandle
 from msgflow.nn.lifecycle import Lifecycle
 from msgflow.nn.on_message import Given, Reads, on_message
-from msgflow.nn.parameter import Parameter
+from msgflow.nn.parameter import Buffer, Parameter, TensorAttribute
+from msgflow.nn.tree import Tree
 from msgflow.nn.tree_repr import tree_repr
 from msgflow.trace import names
 
@@ -26,8 +27,8 @@ _pinned = pinned.get
 wrappers: dict[type, Callable[[Any], "Module"]] = {}
 
 
-class Module(Lifecycle):
-    """A step of a workflow, with its own prompts (parameters), constants (buffers) and submodules.
+class Module(Tree, Lifecycle):
+    """A step of a workflow, with its own prompts and tensors (parameters), constants (buffers) and submodules.
 
     Subclasses write `def forward`, `async def aforward`, or both; users call `module(...)` or
     `await module.acall(...)`, at any nesting. `blocking = True` says that `forward` really blocks its thread.
@@ -42,9 +43,10 @@ class Module(Lifecycle):
     _names_are_attributes = True
     _choose_overlay: Callable[[tuple[Any, ...], dict[str, Any]], Overlay | None] | None = None
     _parameters: dict[str, Parameter]
-    _buffers: dict[str, Cell]
+    _buffers: dict[str, Buffer]
     _non_persistent: set[str]
     _modules: dict[str, "Module"]
+    _made_in: Pin | None  # the call in which it was made
     _forward_pre_hooks: HookTable
     _forward_hooks: HookTable
 
@@ -59,6 +61,7 @@ class Module(Lifecycle):
             _forward_pre_hooks=HookTable(),
             _forward_hooks=HookTable(),
             training=True,
+            _made_in=_pinned(),
         )
         return self
 
@@ -145,17 +148,59 @@ class Module(Lifecycle):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self.register_module(name, value)
-        elif name in self._parameters:
+        elif isinstance(value, StateValue):
+            self._set_tensor(name, value)
+        elif self._keeps(name, value):
             self._parameters[name].data = value
         elif name in self._buffers:
-            publish([(self._buffers[name], self._buffer_value(name, value))])
+            self._set_buffer(name, value)
         elif type(value) in wrappers and _holds_modules(name, value):
             self.register_module(name, wrappers[type(value)](value))
         else:
-            self._forget(name)
-            object.__setattr__(self, name, value)
-            if name in ("reads", "writes"):
-                self.__dict__["_is_declared"] = True
+            self._set_plain(name, value)
+
+    def _set_tensor(self, name: str, value: StateValue) -> None:
+        held, origin = self._parameters.get(name), value.origin
+        is_shared = isinstance(origin, Parameter) and (value.requires_grad or not isinstance(origin, TensorAttribute))
+        if is_shared and origin is not held:  # weights that two modules share, as in PyTorch
+            self.register_parameter(name, origin)
+        elif isinstance(held, TensorAttribute):
+            if not held.take(value):
+                self._register(self._parameters, name, TensorAttribute(value, requires_grad=value.requires_grad))
+        elif held is not None:
+            held.data = value
+        elif name in self._buffers:
+            self._set_buffer(name, value)
+        elif self._is_worked_out(value):
+            self._set_plain(name, value)
+        else:
+            self._register(self._parameters, name, TensorAttribute(value, requires_grad=value.requires_grad))
+
+    def _is_worked_out(self, value: StateValue) -> bool:
+        """Whether a tensor is what a computation has come to, and no state: it has a history, or a call made it.
+
+        Modules that are made in a call have a state all the same.
+        """
+        pin = _pinned()
+        return not value.is_leaf or (pin is not None and pin.inside and pin is not self._made_in)
+
+    def _keeps(self, name: str, value: Any) -> bool:
+        """Whether a parameter is given another value; what is no array replaces an attribute that was a tensor."""
+        held = self._parameters.get(name)
+        return held is not None and (not isinstance(held, TensorAttribute) or hasattr(value, "__array__"))
+
+    def _set_buffer(self, name: str, value: Any) -> None:
+        buffer = self._buffers[name]
+        held = buffer.value
+        if isinstance(held, StateValue) and hasattr(value, "__array__") and not isinstance(value, StateValue):
+            value = held.replacement(value, f"the buffer {name!r}")
+        publish([(buffer, buffer.kept(self._buffer_value(name, value)))])
+
+    def _set_plain(self, name: str, value: Any) -> None:
+        self._forget(name)
+        object.__setattr__(self, name, value)
+        if name in ("reads", "writes"):
+            self.__dict__["_is_declared"] = True
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
@@ -209,7 +254,7 @@ class Module(Lifecycle):
 
         Raises TypeError for a value that no state file can hold.
         """
-        self._register(self._buffers, name, Cell(self._buffer_value(name, value)))
+        self._register(self._buffers, name, Buffer(self._buffer_value(name, value)))
         if persistent:
             self._non_persistent.discard(name)
         else:
@@ -217,7 +262,7 @@ class Module(Lifecycle):
 
     def _buffer_value(self, name: str, value: Any) -> Any:
         try:
-            return freeze(value, f"the buffer {name!r}")
+            return state_value(value, f"the buffer {name!r}")
         except NotJson as error:
             raise NotJson(f"{type(self).__name__}: {error}") from None
 
@@ -228,108 +273,6 @@ class Module(Lifecycle):
         self._register(self._modules, name, module)
 
     add_module = register_module
-
-    # --- the tree --------------------------------------------------------------------------------------------------
-
-    def named_modules(
-        self, memo: set["Module"] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, "Module"]]:
-        """This module and all below it, parents first; a shared one once, under its first name."""
-        memo = set() if memo is None else memo
-        if self in memo:
-            return
-        if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
-        for name, module in tuple(self._modules.items()):
-            yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
-
-    def modules(self) -> Iterator["Module"]:
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        children = tuple(self._modules.items())
-        first = {module: name for name, module in reversed(children)}
-        yield from ((name, module) for name, module in children if first[module] == name)
-
-    def children(self) -> Iterator["Module"]:
-        return (module for _, module in self.named_children())
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names, own first; a shared one once, under its first name."""
-        seen: set[Parameter] = set()
-        for path, module in self._walk(prefix, recurse, remove_duplicate):
-            for name, parameter in tuple(module._parameters.items()):
-                if parameter not in seen:
-                    if remove_duplicate:
-                        seen.add(parameter)
-                    yield _join(path, name), parameter
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Any]]:
-        """Buffers with dotted names, persistent or not, own first."""
-        for path, module in self._walk(prefix, recurse, remove_duplicate):
-            for name, cell in tuple(module._buffers.items()):
-                yield _join(path, name), thaw(cell.value)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Any]:
-        return (value for _, value in self.named_buffers(recurse=recurse))
-
-    def _walk(self, prefix: str, recurse: bool, remove_duplicate: bool = True) -> Iterator[tuple[str, "Module"]]:
-        return self.named_modules(None, prefix, remove_duplicate) if recurse else iter([(prefix, self)])
-
-    def get_submodule(self, target: str) -> "Module":
-        """The module at a dotted path; "" is this one. Raises AttributeError that names the part that is missing."""
-        module = self
-        for name in target.split(".") if target else ():
-            if name not in module._modules:
-                known = ", ".join(module._modules) or "none"
-                raise AttributeError(
-                    f"{type(module).__name__} has no submodule {name!r} of {target!r}; it has: {known}"
-                )
-            module = module._modules[name]
-        return module
-
-    def set_submodule(self, target: str, module: "Module") -> None:
-        """Put a module at a dotted path whose parent exists."""
-        parent, _, name = target.rpartition(".")
-        self.get_submodule(parent).register_module(name, module)
-
-    def get_parameter(self, target: str) -> Parameter:
-        path, _, name = target.rpartition(".")
-        return self._found(self.get_submodule(path)._parameters, "parameter", name, target)
-
-    def get_buffer(self, target: str) -> Any:
-        path, _, name = target.rpartition(".")
-        return thaw(self._found(self.get_submodule(path)._buffers, "buffer", name, target).value)
-
-    def _found(self, table: dict[str, T], kind: str, name: str, target: str) -> T:
-        if name not in table:
-            known = ", ".join(table) or "none"
-            raise AttributeError(f"{type(self).__name__} has no {kind} {target!r}; it has: {known}")
-        return table[name]
-
-    def apply(self, fn: Callable[["Module"], None]) -> Self:
-        """Call `fn` on every module below, then on this one."""
-        for module in self.children():
-            module.apply(fn)
-        fn(self)
-        return self
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
-        return self
-
-    def zero_grad(self) -> None:
-        for parameter in self.parameters():
-            parameter.grad = None
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -355,7 +298,10 @@ class Module(Lifecycle):
         return transaction()
 
     def to(self, device: Any = None, dtype: Any = None) -> Self:
-        """Move all tensors to a device, convert them to a dtype, or both, in one publish; other values stay."""
+        """Move all tensors to a device, convert floats to a dtype, or both, in one publish; other values stay.
+
+        `to(mt.float16)` works. Gradients go along.
+        """
         _state.move(self, device, dtype)
         return self
 
@@ -374,13 +320,9 @@ class Module(Lifecycle):
         return tree_repr(self)
 
 
-_not_copied = {"_digest", "_choose_overlay", "_deployed", "_eval_result"}
+_not_copied = {"_digest", "_choose_overlay", "_deployed", "_eval_result", "_made_in"}
 # What each module keeps itself, beside what it is given.
 _own_names = {*Module.__annotations__, *Lifecycle.__annotations__, *_not_copied}
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
 
 
 def _holds_modules(name: str, value: Any) -> bool:
@@ -393,4 +335,16 @@ def _holds_modules(name: str, value: Any) -> bool:
             UserWarning,
             stacklevel=3,
         )
+    if any(isinstance(item, StateValue) and item.requires_grad and _is_free(item) for item in items):
+        warnings.warn(
+            f"{name!r} holds tensors to be trained, which are not registered: they are in no state dict, and no "
+            "optimiser finds them. Give each a name of its own: self.register_parameter(name, nn.Parameter(tensor)).",
+            UserWarning,
+            stacklevel=3,
+        )
     return 0 < modules == len(items)
+
+
+def _is_free(value: StateValue) -> bool:
+    """Whether a tensor is in no state yet, and not what an operation made."""
+    return value.is_leaf and not isinstance(value.origin, Cell)

@@ -1,63 +1,147 @@
-"""Parameter: a value of the state that may be optimised, and Text, the way a text parameter is read."""
+"""Parameter: a value of the state that may be optimised; Buffer: one that is not; Text, as a text parameter is read."""
 
 from typing import Any, Self
 
-from msgflow._frozen import freeze
+from msgflow._frozen import StateValue, state_value
 from msgflow._version_clock import Cell, publish
+from msgflow.errors import GradientError
 
 
 class Parameter(Cell):
-    """A prompt, or another JSON value such as a list of examples, that is saved, swapped and optimised.
+    """A prompt, another JSON value such as a list of examples, or a tensor, that is saved, swapped and optimised.
 
     `spec` says what the value is for ("system_prompt"), for people and for optimisers. Parameters have identity:
     two with equal data stay two. Setting `data` publishes a new value for all calls that begin after it.
-    Raises TypeError for data that no state file can hold.
+    Raises TypeError for data that no state file can hold, GradientError for whole numbers without
+    `requires_grad=False`.
     """
 
-    __slots__ = ("__weakref__", "grad", "requires_grad", "spec")
+    __slots__ = ("__weakref__", "_requires_grad", "can_be_trained", "grad", "spec")
+    grad: Any
 
     def __init__(self, data: Any, spec: str | None = None, *, requires_grad: bool = True) -> None:
-        self.spec, self.requires_grad, self.grad = spec, requires_grad, None
-        super().__init__(self.kept(freeze(data, "a parameter")))
+        self.spec, self.grad, self._requires_grad = spec, None, requires_grad
+        super().__init__(None)
+        value = self.kept(state_value(data, "a parameter"))
+        self.stored = (value, 0)
+        # Whether `module.requires_grad_()` is about it.
+        self.can_be_trained = not isinstance(value, StateValue) or value.is_floating
 
-    def kept(self, frozen: Any) -> Any:
-        """The form in which a frozen value is kept; raises what is wrong with it."""
-        return Text(frozen, self) if isinstance(frozen, str) else frozen
+    def kept(self, value: Any) -> Any:
+        """The form in which a tensor or a frozen value is kept; raises what is wrong with it."""
+        if isinstance(value, StateValue):
+            return value.kept_by(self)
+        return Text(value, self) if isinstance(value, str) else value
 
     @property
     def data(self) -> Any:
-        """The value itself: a plain `str`, or a JSON value that cannot be changed in place."""
+        """The value itself: a plain `str`, a JSON value that cannot be changed in place, or a tensor's numbers."""
         value = self.value
+        if isinstance(value, StateValue):
+            return value.copied()
         return str(value) if isinstance(value, Text) else value
 
     @data.setter
     def data(self, data: Any) -> None:
-        if self.is_text != isinstance(data, str):
+        publish([(self, self.kept(self._new_value(data)))])
+
+    def _new_value(self, data: Any) -> Any:
+        """Raises TypeError for data of another kind, ShapeError or DTypeError for a tensor of another."""
+        held = self.value
+        if isinstance(held, StateValue):
+            return held.replacement(data, "this parameter")
+        if self.is_text != isinstance(data, str) or isinstance(data, StateValue):
             was, given = ("text", type(data).__name__) if self.is_text else ("not text", "text")
+            if isinstance(data, StateValue):
+                given = "a tensor"
             raise TypeError(f"this parameter holds {was} and cannot become {given}; register a new Parameter instead")
-        publish([(self, self.kept(freeze(data, "a parameter")))])
+        return state_value(data, "a parameter")
 
     @property
     def is_text(self) -> bool:
         return isinstance(self.stored[0], str)  # in one version as in any
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether it is to be optimised. A tensor knows it by itself."""
+        value = self.value
+        return value.requires_grad if isinstance(value, StateValue) else self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        for value in (self.value, self.stored[0]):  # what is read here, and what is read elsewhere
+            if isinstance(value, StateValue):
+                value.watch(self if requires_grad else None)
+        self._requires_grad = requires_grad
+        self.can_be_trained = self.can_be_trained or requires_grad
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         self.requires_grad = requires_grad
         return self
 
     def __repr__(self) -> str:
+        value = self.value
+        shown = f"tensor {value.described()}" if isinstance(value, StateValue) else repr(self.data)
         spec = f", spec={self.spec!r}" if self.spec is not None else ""
         frozen = "" if self.requires_grad else ", requires_grad=False"
-        return f"Parameter({self.data!r}{spec}{frozen})"
+        return f"Parameter({shown}{spec}{frozen})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.data, self.spec, self.requires_grad, self.grad)
+        # A copy is trained by itself, from its own gradients; the feedback on a text goes with it.
+        grad = None if isinstance(self.value, StateValue) else self.grad
+        facts = (type(self), self.data, self.spec, self.requires_grad, grad)
+        return _rebuild, facts, (None, {"can_be_trained": self.can_be_trained})
 
 
 def _rebuild(cls: type[Parameter], data: Any, spec: str | None, requires_grad: bool, grad: Any) -> Parameter:
     parameter = cls(data, spec, requires_grad=requires_grad)
     parameter.grad = grad
     return parameter
+
+
+class TensorAttribute(Parameter):
+    """A tensor that was assigned to an attribute: a parameter while it requires a gradient, else a buffer."""
+
+    __slots__ = ()
+
+    def __init__(self, data: StateValue, spec: str | None = None, *, requires_grad: bool) -> None:
+        super().__init__(data, spec, requires_grad=requires_grad)
+        self.can_be_trained = requires_grad
+
+    def take(self, value: StateValue) -> bool:
+        """Publish another tensor, and whether it requires a gradient. False for one of another type or shape."""
+        if value.described() != self.value.described():
+            return False
+        kept = self.kept(value)
+        kept.watch(self if value.requires_grad else None)
+        self.can_be_trained = self.can_be_trained or value.requires_grad
+        publish([(self, kept)])
+        return True
+
+
+class Buffer(Cell):
+    """A constant of the state: a JSON value, or a tensor without a gradient."""
+
+    __slots__ = ()
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(self.kept(value))
+
+    def kept(self, value: Any) -> Any:
+        """The form in which a tensor or a frozen value is kept."""
+        return value.kept_by(self) if isinstance(value, StateValue) else value
+
+    @property
+    def requires_grad(self) -> bool:
+        return False
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        if requires_grad:
+            raise GradientError(
+                "a buffer is not trained, so it requires no gradient; "
+                "keep its tensor as an nn.Parameter, or as an attribute that was not registered"
+            )
 
 
 class Text(str):

@@ -5,10 +5,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from msgflow._frozen import freeze, thaw
+from msgflow._frozen import StateValue, state_value, thaw
 from msgflow._version_clock import Cell, giving_way, one_version, publish, reading
 from msgflow.errors import MsgflowError, NotJson, StateDictError, StateError
-from msgflow.nn.parameter import Parameter
+from msgflow.nn.parameter import Buffer, Parameter
 from msgflow.state.digest import digest as digest_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class LoadReport:
 
 
 # One place of the state: its cell, the module it belongs to and its name there.
-_Slot: TypeAlias = "tuple[Cell, Module, str]"
+_Slot: TypeAlias = "tuple[Parameter | Buffer, Module, str]"
 
 
 def _prepared(slot: _Slot, value: Any, key: str) -> Any:
@@ -33,19 +33,28 @@ def _prepared(slot: _Slot, value: Any, key: str) -> Any:
     cell, module, name = slot
     if type(value) is str and isinstance(cell, Parameter) and cell.is_text:
         return cell.kept(value)  # what all the rest comes to for a prompt, in a third of the time
-    frozen = freeze(value, key)
-    had, came = kind(cell.value), kind(frozen)
+    held = cell.value
+    if isinstance(held, StateValue) and not (value is None and isinstance(cell, Buffer)):
+        return cell.kept(held.replacement(value, key))
+    value = state_value(value, key)
+    had, came = kind(held), kind(value)
     if had != came and "nothing" not in (had, came):
-        raise NotJson(f"expected {had}, got {came} ({frozen!r:.60})")
-    if not isinstance(cell, Parameter):
-        return module._buffer_value(name, frozen)
-    if (came == "text") != (had == "text"):
+        raise NotJson(f"expected {had}, got {came} ({_shown(value)})")
+    if isinstance(cell, Buffer):
+        return cell.kept(module._buffer_value(name, value))
+    if {had, came} & {"text", "a tensor"} and had != came:
         raise NotJson(f"expected {had}, got {came}")
-    return cell.kept(frozen)
+    return cell.kept(value)
+
+
+def _shown(value: Any) -> str:
+    return value.described() if isinstance(value, StateValue) else f"{value!r:.60}"
 
 
 def kind(value: Any) -> str:
-    """The kind of a JSON value, in words. A value replaces one of its own kind only; None fits any buffer."""
+    """The kind of a value, in words. A value replaces one of its own kind only; None fits any buffer."""
+    if isinstance(value, StateValue):
+        return "a tensor"
     if isinstance(value, str):
         return "text"
     if value is None:
@@ -60,9 +69,9 @@ def kind(value: Any) -> str:
 def _slots(module: "Module", prefix: str = "") -> Iterator[tuple[str, _Slot]]:
     for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
         dotted = f"{path}." if path else ""
-        for name, parameter in tuple(part._parameters.items()):
+        for name, parameter in part._own_parameters():
             yield dotted + name, (parameter, part, name)
-        for name, cell in tuple(part._buffers.items()):
+        for name, cell in part._own_buffers():
             if name not in part._non_persistent:
                 yield dotted + name, (cell, part, name)
 
@@ -81,9 +90,13 @@ def _unique_slots(module: "Module", prefix: str = "") -> dict[str, _Slot]:
 def collect(module: "Module", prefix: str = "") -> dict[str, Any]:
     with one_version():
         return {
-            key: str.__str__(value) if isinstance(value := slot[0].value, str) else thaw(value)
+            key: str.__str__(value) if isinstance(value := slot[0].value, str) else _copied(value)
             for key, slot in giving_way(_unique_slots(module, prefix).items())
         }
+
+
+def _copied(value: Any) -> Any:
+    return value.copied() if isinstance(value, StateValue) else thaw(value)
 
 
 def renamed(state: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
@@ -136,13 +149,14 @@ def _compared(module: "Module", state: Mapping[str, Any]) -> tuple[dict[Cell, An
         raise TypeError(f"a state is a mapping of dotted keys to values, not {type(state).__name__}")
     slots = _unique_slots(module)
     report = LoadReport([key for key in slots if key not in state], [str(key) for key in state if key not in slots], [])
-    changes = {}
+    changes: dict[Cell, Any] = {}
     for key, slot in giving_way(slots.items()):
         if key in state:
             try:
                 changes[slot[0]] = _prepared(slot, state[key], key)
             except (TypeError, ValueError, MsgflowError) as problem:
-                report.mismatched.append(f"{key}: {problem}")
+                text = str(problem)
+                report.mismatched.append(text if text.startswith(f"{key}: ") else f"{key}: {text}")
     return changes, report
 
 
@@ -162,13 +176,26 @@ def copied(module: "Module", memo: dict[int, Any]) -> "Module":
 
 
 def move(module: "Module", device: Any, dtype: Any) -> None:
-    """What has a method `to` is a tensor."""
     if device is None and dtype is None:
         raise TypeError("to() takes a device, a dtype or both")
+    if device is not None and not isinstance(device, str):
+        device, dtype = None, device
     parts = tuple(module.modules())
-    cells = {cell for part in parts for cell in (*part._parameters.values(), *part._buffers.values())}
-    tensors = {cell: value for cell in cells if hasattr(value := cell.value, "to")}
-    publish((cell, tensor.to(device=device, dtype=dtype)) for cell, tensor in tensors.items())
+    cells: set[Parameter | Buffer] = set()
+    for part in parts:
+        cells |= {*part._parameters.values(), *part._buffers.values()}
+    tensors = {cell: value for cell in cells if isinstance(value := cell.value, StateValue)}
+    publish([(cell, cell.kept(_moved(tensor, device, dtype))) for cell, tensor in tensors.items()])
+    for cell in tensors:
+        if isinstance(cell, Parameter) and isinstance(cell.grad, StateValue):
+            cell.grad = _moved(cell.grad, device, dtype)
+
+
+def _moved(tensor: StateValue, device: str | None, dtype: Any) -> StateValue:
+    moved = tensor.copied().to(device, dtype if tensor.is_floating else None)
+    if tensor.is_floating and not moved.is_floating:
+        raise TypeError(f"to() converts weights to another type of float, not to {moved.described().partition(' ')[0]}")
+    return moved
 
 
 def digest(module: "Module") -> str:
@@ -177,7 +204,8 @@ def digest(module: "Module") -> str:
     if kept is not None and kept[0] == reading():
         return kept[1]
     with one_version():
-        made = digest_of(collect(module))
+        # The values themselves, and no copies: tensors that stayed are not hashed again.
+        made = digest_of({key: slot[0].value for key, slot in _unique_slots(module).items()})
         if (made_from := reading()) is not None:
             module.__dict__["_digest"] = (made_from, made)
     return made

@@ -34,9 +34,9 @@ def _text_format(
     edits: bool,
 ) -> Format:
     def to_bytes(state: State, old: bytes) -> bytes:
-        for key, array in state.tensors.items():
+        for key, tensor in state.tensors.items():
             raise StateFileError(
-                f"{key!r} is a tensor ({array.dtype.name}, shape {array.shape}), which a {suffix} file cannot hold; "
+                f"{key!r} is a tensor ({tensor.dtype}, shape {tensor.shape}), which a {suffix} file cannot hold; "
                 "save to a .safetensors file or to a folder (a path without a suffix)"
             )
         return encoded(dumps(state.values, decoded(old) if old else ""), most)
@@ -57,7 +57,7 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a state dict to a .toml, .json or .safetensors file or to a folder; `load` gives back exactly what it was.
 
     A path without a suffix, or that of a folder, is a folder of `state.toml` and `tensors.safetensors`. Tensors are
-    numpy arrays and whatever has `to_numpy()`; a .toml or .json file holds none.
+    `mt.Tensor`s, numpy arrays and whatever has `to_numpy()`; a .toml or .json file holds none.
     In .toml text that is there already, comments and the order of keys stay, and only what changed is rewritten.
     A file is replaced in one step (temporary file, fsync, rename), keeps its mode, and is reached through symbolic
     links; in a folder, both files change in one step, and neither may be a link.
@@ -86,7 +86,8 @@ def save(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a state dict from a file or a folder of those that `save` writes: flat, with dotted keys.
 
-    Tensors are numpy arrays. A .safetensors file may be that of any tool; its metadata is not part of the state.
+    Tensors are numpy arrays, and `mt.Tensor`s where they are of bfloat16, which numpy does not have. A .safetensors
+    file may be that of any tool; its metadata is not part of the state.
 
     Raises StateFileError with the path, and with line and column or the key where they are known, for a file that is
     not a state; StateFileMissing where there is none.

@@ -1,25 +1,22 @@
 """The values of a state, told apart, compared and named exactly."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from msgflow._frozen import freeze, thaw
 from msgflow.errors import NotJson
-from msgflow.state.arrays import as_array
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from msgflow.state.arrays import StoredTensor, as_stored
 
 
 class State(NamedTuple):
-    """A state dict in its two kinds: JSON values, and tensors as numpy arrays."""
+    """A state dict in its two kinds: JSON values, and tensors."""
 
     values: dict[str, Any]
-    tensors: dict[str, "NDArray[Any]"]
+    tensors: dict[str, StoredTensor]
 
 
 def split(state: Mapping[str, Any]) -> State:
-    """The state as plain dicts, lists and text, and as arrays: subclasses and frozen values are gone.
+    """The state as plain dicts, lists and text, and as tensors: subclasses and frozen values are gone.
 
     Raises NotJson (a TypeError) that names the key and what is wrong with its value.
     """
@@ -27,11 +24,11 @@ def split(state: Mapping[str, Any]) -> State:
     for key, value in state.items():
         if not isinstance(key, str):
             raise NotJson(f"the state has the key {key!r} of type {type(key).__name__}; keys must be text")
-        array = as_array(value, repr(key))
-        if array is None:
+        tensor = as_stored(value, repr(key))
+        if tensor is None:
             parts.values[str.__str__(key)] = thaw(freeze(value, repr(key)))
         else:
-            parts.tensors[str.__str__(key)] = array
+            parts.tensors[str.__str__(key)] = tensor
     return parts
 
 

@@ -1,7 +1,6 @@
 """Store: versions of a state in a database, with history."""
 
 import getpass
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,16 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from msgflow.errors import NothingToRollBack, NotJson, VersionDamaged, VersionError
+from msgflow.errors import NothingToRollBack, VersionDamaged, VersionError
 from msgflow.nn.module import Module
-from msgflow.state.digest import digest
-from msgflow.state.values import split
 from msgflow.versions.database import Database
-from msgflow.versions.difference import Diff, content, difference
+from msgflow.versions.difference import Diff, contents_of, difference
+from msgflow.versions.documents import Contents, id_of, parsed, without_tensors_of
 from msgflow.versions.following import Follower
 from msgflow.versions.records import TagMove, Version
 from msgflow.versions.refs import check_tag, current_tags, resolve, tag_stack
 from msgflow.versions.tables import commits, moves, states
+from msgflow.versions.tensor_table import keep, with_tensors
 from msgflow.versions.watching import Watcher
 
 
@@ -47,24 +46,24 @@ class Store:
     def commit(self, state: Mapping[str, Any], message: str = "", author: str = "") -> str:
         """Keep a state; returns its id. The state that was committed last is not committed again.
 
-        Raises NotJson (a TypeError) with the key for a value that is no JSON: tensors cannot be kept yet.
+        Equal tensors, of whatever version, are stored once.
+        Raises NotJson (a TypeError) with the key for a value that is neither JSON nor a tensor.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"commit() takes a state dict, not {type(state).__name__}; give it module.state_dict()")
-        values = _plain(state)
-        text = _as_json(values)
-        id_ = digest(values)
-        entry = {"version": id_, "message": _storable(message, "message"), "author": _author(author)}
+        new = Contents(state)
+        entry = {"version": new.id, "message": _storable(message, "message"), "author": _author(author)}
 
         def work(connection: Connection) -> str:
-            stored = _stored(connection, id_)
+            stored = _stored(connection, new.id)
             if stored is None:
-                connection.execute(insert(states).values(id=id_, state=text))
-            elif content(stored) != content(values):
-                raise VersionDamaged(id_, "is taken by another state, so this one was not committed")
-            if connection.scalar(select(commits.c.version).order_by(commits.c.seq.desc()).limit(1)) != id_:
+                keep(connection, new.tensors)
+                connection.execute(insert(states).values(id=new.id, state=new.document))
+            elif contents_of(stored) != contents_of(new.state):
+                raise VersionDamaged(new.id, "is taken by another state, so this one was not committed")
+            if connection.scalar(select(commits.c.version).order_by(commits.c.seq.desc()).limit(1)) != new.id:
                 connection.execute(insert(commits).values(**entry, time=datetime.now(UTC)))
-            return id_
+            return new.id
 
         return self._database.write(work)
 
@@ -90,15 +89,26 @@ class Store:
         return self._database.read(lambda connection: resolve(connection, ref))
 
     def checkout(self, ref: str) -> dict[str, Any]:
-        """The state of a version. Raises VersionDamaged where it is not what was committed under its id."""
-        return self._database.read(lambda connection: _state(connection, resolve(connection, ref)))
+        """The state of a version, with tensors as `mf.load` gives them.
+
+        Raises VersionDamaged where it is not what was committed under its id.
+        """
+
+        def work(connection: Connection) -> dict[str, Any]:
+            id_ = resolve(connection, ref)
+            return with_tensors(connection, id_, _state(connection, id_))
+
+        return self._database.read(work)
 
     def diff(self, a: str, b: str) -> Diff:
         """What changed from version `a` to version `b`; `print` shows it line by line."""
 
         def work(connection: Connection) -> Diff:
-            before, after = resolve(connection, a), resolve(connection, b)
-            return difference(before, _state(connection, before), after, _state(connection, after))
+            ids = resolve(connection, a), resolve(connection, b)
+            before, after = (_state(connection, id_) for id_ in ids)
+            apart = [without_tensors_of(before, after), without_tensors_of(after, before)]
+            one, other = (with_tensors(connection, id_, state) for id_, state in zip(ids, apart, strict=True))
+            return difference(ids[0], one, ids[1], other)
 
         return self._database.read(work)
 
@@ -173,41 +183,15 @@ class Store:
         return Watcher(module, path, self.commit, poll_s=poll_s)
 
 
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain dicts, lists and text. Raises NotJson with the key of what is none."""
-    values, tensors = split(state)
-    for key in tensors:
-        raise NotJson(f"{key!r} is a tensor, and a version store keeps text and JSON values; mf.save keeps tensors")
-    return values
-
-
-def _as_json(values: dict[str, Any]) -> bytes:
-    """Raises NotJson with the key of an int that has more digits than Python writes."""
-    for key, value in values.items():
-        try:
-            json.dumps(value)
-        except (ValueError, RecursionError) as error:
-            raise NotJson(f"{key!r} cannot be written as JSON: {error}") from None
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
 def _stored(connection: Connection, id_: str) -> dict[str, Any] | None:
-    """The state that is stored under an id. Raises VersionDamaged for what no commit has written."""
-    stored = connection.scalar(select(states.c.state).where(states.c.id == id_))
-    if stored is None:
-        return None
-    try:
-        state = json.loads(stored.decode("utf-8", "surrogatepass")) if isinstance(stored, bytes) else None
-    except ValueError:
-        state = None
-    if not isinstance(state, dict):
-        raise VersionDamaged(id_, "is stored as something that is no state; the database was edited by hand")
-    return state
+    """The state that is stored under an id, its tensors as refs; None where there is none."""
+    document = connection.scalar(select(states.c.state).where(states.c.id == id_))
+    return None if document is None else parsed(id_, document)
 
 
 def _state(connection: Connection, id_: str) -> dict[str, Any]:
     state = _stored(connection, id_)
-    if state is None or digest(state) != id_:
+    if state is None or id_of(state) != id_:
         raise VersionDamaged(id_, "is stored with another content; the database was edited by hand")
     return state
 

@@ -29,12 +29,23 @@ metadata = MetaData()
 # Its only row is locked by whoever writes, so that writers of PostgreSQL come one after the other.
 store = Table("msgflow_store", metadata, Column("schema", Integer, primary_key=True, autoincrement=False))
 
-# `state` is JSON in UTF-8. Bytes, because no text column of PostgreSQL holds what a prompt may hold: surrogates.
+# `state` is a document (documents.py), in UTF-8. Bytes, because no text column of PostgreSQL holds what a prompt may
+# hold: surrogates.
 states = Table(
     "msgflow_states",
     metadata,
     Column("id", String(16), primary_key=True),
     Column("state", LargeBinary, nullable=False),
+)
+
+# The bytes of tensors, in parts from 0, under the fingerprints that documents know them by. A store that was made
+# before there were tensors gets the table with its first one.
+tensors = Table(
+    "msgflow_tensors",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 commits = Table(
