@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Literal
 
+from msgflow._frozen import StateValue
 from msgflow.errors import GuardRefused
 from msgflow.nn.hooks import RemovableHandle
 from msgflow.nn.module import Module
@@ -20,8 +21,9 @@ class Guard:
     """Lets a call go on only where its check says so, clearly.
 
     On "pre" the check gets the arguments of the call, all of them; on "post" the output. It is plain or `async def`,
-    and may be a Module. True passes, and so does a mapping whose "safe" is True, such as the answer of a judging
-    model. Everything else refuses: False, None, 1, an empty dict, a check that raises (`__cause__` is its exception).
+    and may be a Module. True passes, as a tensor as well, and so does a mapping whose "safe" is True, such as the
+    answer of a judging model. Everything else refuses: False, None, 1, an empty dict, a check that raises
+    (`__cause__` is its exception).
 
     A refusal is raised as GuardRefused, with `message` as its text where that is given.
     """
@@ -73,4 +75,6 @@ class Guard:
 
 
 def _passes(verdict: object) -> bool:
+    if isinstance(verdict, StateValue):  # what comparing tensors gives; that of several numbers raises
+        return verdict.raw()[0] == "bool" and bool(verdict)
     return verdict is True or (isinstance(verdict, Mapping) and verdict.get("safe") is True)
