@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test coverage stress check bench docs clean
+.PHONY: demo test oracle coverage stress check bench gpu docs clean
 
 # Only what a user installs, so that the demo proves that it is enough.
 demo: $(VENV)/.demo
@@ -14,7 +14,11 @@ test: $(VENV)/.dev
 	$(BIN)/msgflow models pull smollm2
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-# The same, twice as slow.
+# PyTorch, which the suite compares numbers with where it is there. Gigabytes on many machines.
+oracle: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev,oracle]'
+
+# The suite again, twice as slow.
 coverage: $(VENV)/.dev
 	$(BIN)/msgflow models pull smollm2
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
@@ -32,6 +36,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/msgflow models pull smollm2
 	$(BIN)/python bench/run.py
+
+# What there is no need for without a GPU of NVIDIA and cupy: pip install 'msgflow[gpu]'.
+gpu: $(VENV)/.dev
+	$(BIN)/python bench/gpu.py
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict

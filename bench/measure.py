@@ -44,3 +44,14 @@ def each(function: Callable[[], object], *, calls: int, rounds: int = 9) -> floa
             function()
         times.append((time.perf_counter() - start) / calls * 1e6)
     return statistics.median(times)
+
+
+def in_turns(contestants: Mapping[str, Callable[[], object]], *, calls: int, rounds: int = 9) -> dict[str, float]:
+    """Microseconds a call of plain functions that take turns: the median over the rounds."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for contestant in contestants.values():
+        contestant()
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            times[name].append(each(contestant, calls=calls, rounds=1))
+    return {name: statistics.median(taken) for name, taken in times.items()}

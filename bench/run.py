@@ -16,6 +16,9 @@ from bench import (  # the folder is not installed
     start_up,
     state_calls,
     state_files,
+    tensor_calls,
+    tensor_runtime,
+    tensor_training,
 )
 
 TITLES = {
@@ -25,6 +28,9 @@ TITLES = {
     functional_calls: "Many calls at once",
     state_calls: "Versions",
     state_files: "State files",
+    tensor_calls: "Tensors, beside numpy",
+    tensor_runtime: "A forward planned once",
+    tensor_training: "A training step, beside PyTorch",
     start_up: "Start-up",
     chat_calls: "A chat call, against a stub that answers at once",
 }
