@@ -1,6 +1,7 @@
 """Both doors, as one fixture: a test that takes `door` runs once through each way into a module."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -13,6 +14,12 @@ from tests import main_greenlets
 main_greenlets.keep()
 # A shell starts background jobs with Ctrl-C ignored, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests live to the end: tests that collect garbage need not look at them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 class Caller(nn.Module):

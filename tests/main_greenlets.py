@@ -11,7 +11,7 @@ import threading
 
 import greenlet
 
-_kept = []
+_kept: list[list[greenlet.greenlet]] = []
 _begin = threading.Thread._bootstrap_inner  # and not `run`, which subclasses have of their own
 
 
@@ -22,5 +22,6 @@ def keep() -> None:
 
 
 def _keep_and_begin(thread: threading.Thread) -> None:
-    _kept.append(greenlet.getcurrent())
+    # In a list of its own: greenlet asks the collector who refers to it, which does not look at what is frozen.
+    _kept.append([greenlet.getcurrent()])
     _begin(thread)

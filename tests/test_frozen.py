@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import msgflow.nn as nn
-from msgflow._frozen import FrozenDict, FrozenList, freeze, non_finite, thaw
+from msgflow._frozen import FrozenDict, FrozenList, StateValue, freeze, non_finite, thaw
 from msgflow.errors import NotJson
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -124,3 +124,22 @@ def test_a_value_that_contains_itself_is_refused_by_its_place():
     endless.append(endless)
     with pytest.raises(NotJson, match=r"the buffer 'loop' is nested too deep .* or contains itself"):
         freeze(endless, "the buffer 'loop'")
+
+
+ASKED = {
+    "is_leaf": lambda value: value.is_leaf,
+    "is_floating": lambda value: value.is_floating,
+    "watch": lambda value: value.watch(None),
+    "kept_by": lambda value: value.kept_by(None),
+    "replacement": lambda value: value.replacement(1, "w"),
+    "copied": lambda value: value.copied(),
+    "raw": lambda value: value.raw(),
+    "to": lambda value: value.to("cpu"),
+    "described": lambda value: value.described(),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_a_value_that_is_no_json_has_to_say_itself_what_a_state_asks_of_it(asked):
+    with pytest.raises(NotImplementedError):
+        asked(StateValue())
