@@ -2,6 +2,7 @@
 
     ```python                  runs; all of a page's share one namespace, and `await` works at the top level
     ```python raises=DataError must raise that error; the next fence shows the end of its message
+    ```python of=ARK           a program of another library, which is not there: it must parse
     ```text                    what the python fence right above it prints
     ```console                 `$ ` lines are commands, the rest is what they print
     ```console exit=1          ... and the last of them ends with that status
@@ -28,6 +29,7 @@ import tomllib
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
@@ -104,12 +106,20 @@ def embedded_model_missing() -> str | None:
     return None if weights.find("smollm2") else "the weights of the embedded model are not in the cache"
 
 
+def torch_missing() -> str | None:
+    """Why PyTorch's programs cannot run here, or None."""
+    return None if find_spec("torch") else "PyTorch is not installed: pip install 'msgflow[oracle]'"
+
+
+NEEDS = {"embedded": lambda: embedded_model_missing(), "torch": lambda: torch_missing()}
+
+
 def skip_reason(text: str, page: str) -> str | None:
-    """Why a page cannot be run here: `<!-- needs: embedded -->` at its top, and no embedded model."""
+    """Why a page cannot be run here: it says at its top `<!-- needs: torch -->`, or embedded, and that is missing."""
     needs = re.match(r"\s*<!--\s*needs:\s*(.*?)\s*-->", text)
-    if needs and needs[1] != "embedded":
-        raise FenceFailure(f"{page}:1: a page may need 'embedded'; got {needs[1]!r}")
-    return embedded_model_missing() if needs else None
+    if needs and needs[1] not in NEEDS:
+        raise FenceFailure(f"{page}:1: a page may need one of {', '.join(map(repr, NEEDS))}; got {needs[1]!r}")
+    return NEEDS[needs[1]]() if needs else None
 
 
 def run_page(text: str, page: str, folder: Path) -> None:
@@ -164,8 +174,11 @@ def session(text: str, page: str) -> Iterator[dict[str, object]]:
 
 
 def run_python(fence: Fence, answer: Fence | None, namespace: dict[str, object]) -> None:
+    if fence.options.keys() == {"of"}:
+        parse(fence)
+        return
     if fence.options.keys() - {"raises"}:
-        raise fence.failure(f"a python fence may say raises=ErrorName; got {fence.options}")
+        raise fence.failure(f"a python fence may say raises=ErrorName or of=ALibrary; got {fence.options}")
     expected = fence.options.get("raises")
     printed, error = execute(fence, namespace)
     if error is not None and type(error).__name__ != expected:
@@ -178,6 +191,13 @@ def run_python(fence: Fence, answer: Fence | None, namespace: dict[str, object])
         raise fence.failure("prints, and no text fence right below it shows what", got=printed)
     elif answer is not None and not (printed.strip() and matches(answer.text, printed)):
         raise answer.failure("the output is another", expected=answer.text, got=printed)
+
+
+def parse(fence: Fence) -> None:
+    try:
+        ast.parse(fence.text)
+    except SyntaxError as error:
+        raise fence.failure(f"is no Python: {error}", got=fence.text) from error
 
 
 def compare_message(fence: Fence, answer: Fence | None, error: BaseException) -> None:

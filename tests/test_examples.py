@@ -37,6 +37,10 @@ refused: the state does not fit Reply; nothing was changed:
     "many_calls.py": "4 calls at once in",
     "swap_prompt.py": 'instructions = "Answer in one short sentence."',
     "tools.py": "called: add",
+    "train_router.py": """6 of 6 held-out messages go to the right team
+checkpoint: state.toml, tensors.safetensors
+My login is locked -> login
+""",
     "typed_output.py": "Ticket topic=",
 }
 

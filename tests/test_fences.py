@@ -128,7 +128,8 @@ def test_notes_of_an_error_are_part_of_its_message(run):
         ([fence("python raises=KeyError", "1"), fence("text", "a")], "raises nothing\nexpected:\nKeyError"),
         ([fence("python raises=KeyError", "{}['a']")], "no text fence right below it shows the message\ngot:\n'a'"),
         ([fence("python raises=KeyError", "{}['a']"), fence("text", "b")], ":5: the message is another"),
-        ([fence("python skip", "1")], ":1: a python fence may say raises=ErrorName; got {'skip': ''}"),
+        ([fence("python skip", "1")], ":1: a python fence may say raises=ErrorName or of=ALibrary; got {'skip': ''}"),
+        ([fence("python of=ARK", "rt = = 1")], ":1: is no Python: invalid syntax"),
         ([fence("toml", "a =")], ":1: is no toml: "),
         ([fence("json", "{,}")], ":1: is no json: "),
         ([fence("", "a")], ":1: a fence is python, text, console, toml, json, mermaid\ngot:\n(nothing)"),
@@ -222,8 +223,19 @@ def test_a_page_that_needs_the_embedded_model_says_why_it_is_skipped(monkeypatch
     monkeypatch.setattr(fences, "embedded_model_missing", lambda: "no model")
     assert skip_reason("<!-- needs: embedded -->\n# Title", "a.md") == "no model"
     assert skip_reason("# Title", "a.md") is None
-    with pytest.raises(FenceFailure, match=r"a\.md:1: a page may need 'embedded'; got 'gpu'"):
+    with pytest.raises(FenceFailure, match=r"a\.md:1: a page may need one of 'embedded', 'torch'; got 'gpu'"):
         skip_reason("<!-- needs: gpu -->", "a.md")
+
+
+def test_a_page_that_needs_pytorch_says_why_it_is_skipped(monkeypatch):
+    monkeypatch.setattr(fences, "find_spec", lambda name: None)
+    assert skip_reason("<!-- needs: torch -->", "a.md") == "PyTorch is not installed: pip install 'msgflow[oracle]'"
+    monkeypatch.setattr(fences, "find_spec", lambda name: object())
+    assert skip_reason("<!-- needs: torch -->", "a.md") is None
+
+
+def test_a_program_of_another_library_is_not_run(run):
+    run(fence("python of=ARK", "import ark", "print(ark.version())"))
 
 
 def test_the_embedded_model_is_missing_without_its_library_or_its_weights(monkeypatch, tmp_path):
