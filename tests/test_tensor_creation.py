@@ -172,3 +172,20 @@ def test_a_gpu_that_is_not_there_says_what_is_missing():
         pytest.skip("there is one")
     with pytest.raises(DeviceError, match=r"pip install 'msgflow\[gpu\]'|driver"):
         mt.ones(1).cuda()
+
+
+WITHOUT_A_SHAPE = {
+    "normal": lambda: mt.normal((-1, 2)),
+    "uniform": lambda: mt.uniform("text"),
+    "zeros": lambda: mt.zeros((2.5,)),
+    "zeros of too many axes": lambda: mt.zeros((1,) * 70),
+    "arange to nan": lambda: mt.arange(float("nan")),
+    "arange to infinity": lambda: mt.arange(float("inf")),
+    "arange beyond int64": lambda: mt.arange(2**70, 2**70 + 2),
+}
+
+
+@pytest.mark.parametrize("make", WITHOUT_A_SHAPE.values(), ids=WITHOUT_A_SHAPE)
+def test_what_is_no_shape_is_a_shape_error_that_names_the_function(make, request):
+    with pytest.raises(ShapeError, match=request.node.callspec.id.partition(" ")[0]):
+        make()

@@ -80,7 +80,7 @@ def empty(shape: Shape, dtype: DTypeLike = float32, *, device: str = "cpu", requ
 
 
 def zeros(shape: Shape, dtype: DTypeLike = float32, *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    made = Tensor.of(_shaped(np.zeros, "zeros", shape, as_dtype(dtype).storage))
+    made = Tensor.of(shaped(np.zeros, "zeros", shape, as_dtype(dtype).storage))
     return _ready(made.to(device=device), requires_grad)
 
 
@@ -93,14 +93,15 @@ def full(
 ) -> Tensor:
     """A tensor of one number. Without `dtype` a float gives float32, an integer int64, a bool bool."""
     one = tensor(value, dtype).array
-    made = Tensor.of(_shaped(np.full, "full", shape, one, one.dtype))
+    made = Tensor.of(shaped(np.full, "full", shape, one, one.dtype))
     return _ready(made.to(device=device), requires_grad)
 
 
-def _shaped(make: Callable[..., Any], name: str, shape: Shape, *args: Any) -> Any:
+def shaped(make: Callable[..., Any], name: str, shape: Shape, *args: Any) -> Any:
+    """The array that a function of numpy makes in this shape. Raises ShapeError for what is none."""
     try:
         return make(shape, *args)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ShapeError(name, [], f"{shape!r:.80} is no shape, which is whole numbers from 0: {error}") from None
 
 
@@ -116,13 +117,16 @@ def arange(
         raise ShapeError("arange", [], "the step is 0; steps lead from start to stop")
     whole = all(isinstance(number, int | np.integer) for number in (start, stop, step))
     kind: Any = "int64" if whole else "float64"
-    numbers = np.arange(start, stop, step, dtype=kind)
+    try:
+        numbers = np.arange(start, stop, step, dtype=kind)
+    except (ValueError, OverflowError) as error:
+        raise ShapeError("arange", [], f"no tensor goes from {start} to {stop} by {step}: {error}") from None
     return Tensor.of(numbers).to(device=device, dtype=dtype or (None if whole else float32))
 
 
 def eye(n: int, m: int | None = None, dtype: DTypeLike = float32, *, device: str = "cpu") -> Tensor:
     """Ones on the diagonal of n rows and m columns (n, if none are given), zeros beside it."""
-    made = Tensor.of(_shaped(np.eye, "eye", n, m, 0, "int8"))
+    made = Tensor.of(shaped(np.eye, "eye", n, m, 0, "int8"))
     return made.to(device=device, dtype=dtype)
 
 

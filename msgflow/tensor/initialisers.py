@@ -10,6 +10,7 @@ from math import prod, sqrt
 from typing import Any
 
 from msgflow.errors import DTypeError, ShapeError
+from msgflow.tensor.creation import shaped
 from msgflow.tensor.dtypes import DTypeLike, as_dtype, float32, float64
 from msgflow.tensor.randomness import generator
 from msgflow.tensor.tensors import Tensor
@@ -19,7 +20,7 @@ def normal(
     shape: int | Sequence[int], dtype: DTypeLike = float32, *, mean: float = 0.0, std: float = 1.0, device: str = "cpu"
 ) -> Tensor:
     """Numbers of the normal distribution."""
-    drawn = generator().standard_normal(shape, _drawn_type("normal", dtype))
+    drawn = shaped(generator().standard_normal, "normal", shape, _drawn_type("normal", dtype))
     drawn *= std
     drawn += mean
     return Tensor.of(drawn).to(device=device, dtype=dtype)
@@ -29,7 +30,7 @@ def uniform(
     shape: int | Sequence[int], dtype: DTypeLike = float32, *, low: float = 0.0, high: float = 1.0, device: str = "cpu"
 ) -> Tensor:
     """Numbers from `low` up to `high`, all equally likely."""
-    drawn = generator().random(shape, _drawn_type("uniform", dtype))
+    drawn = shaped(generator().random, "uniform", shape, _drawn_type("uniform", dtype))
     drawn *= high - low
     drawn += low
     return Tensor.of(drawn).to(device=device, dtype=dtype)

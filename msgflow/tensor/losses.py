@@ -131,7 +131,7 @@ def _distance(x: "Tensor", y: "Tensor") -> "Tensor":
 def _pair(name: str, operation: Operation, x: Any, target: Any) -> "tuple[Tensor, Tensor]":
     x = tensor_of(operation, x)
     if not isinstance(target, Operand | Cell):
-        numbers = type(x).of(like(type(x).copy_of(np.asarray(target)).array, x.array))
+        numbers = type(x).of(like(type(x).copy_of(np.asanyarray(target)).array, x.array))
         # Python's floats have the type of whatever they are beside.
         target = numbers if isinstance(target, np.ndarray) else numbers.to(dtype=x.dtype)
     target = tensor_of(operation, target)
