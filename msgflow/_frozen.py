@@ -7,19 +7,39 @@ edited in place, behind the back of every running call and of the digest; a froz
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Self, TypeAlias
+from weakref import ref
 
 from msgflow.errors import NotJson
 
 
-class StateValue:
-    """A value of a state that is no JSON: a tensor. Like all of them it is published whole, never changed in place.
+class Leaf:
+    """Where the gradient of a value goes that no operation made, and the Cell that keeps the value, if one does.
 
-    `origin` is the Cell that it is read from, where it is read from one.
+    A value has its leaf and not its Cell, which has the value: so the numbers of a module that is dropped go with it,
+    and wait for no garbage collector.
     """
 
+    __slots__ = ("_cell", "grad")
+
+    def __init__(self, cell: Any = None) -> None:
+        self._cell = None if cell is None else ref(cell)
+        self.grad: Any = None
+
+    @property
+    def cell(self) -> Any:
+        return None if self._cell is None else self._cell()
+
+
+class StateValue:
+    """A value of a state that is no JSON: a tensor. Like all of them it is published whole, never changed in place."""
+
     __slots__ = ()
-    origin: Any
     requires_grad: bool
+
+    @property
+    def cell(self) -> Any:
+        """The Cell that keeps it; None where none does."""
+        raise NotImplementedError
 
     @property
     def is_leaf(self) -> bool:
@@ -31,8 +51,8 @@ class StateValue:
         """Whether it can have a gradient."""
         raise NotImplementedError
 
-    def watch(self, origin: Any) -> None:
-        """Let gradients go to `origin`; None for not at all."""
+    def watch(self, leaf: Leaf | None) -> None:
+        """Let gradients go there; None for not at all."""
         raise NotImplementedError
 
     def kept_by(self, cell: Any) -> Self:

@@ -14,6 +14,7 @@ import pytest
 import msgflow.nn as nn
 import msgflow.tensor as mt
 from msgflow import optim
+from msgflow.errors import GradientError
 
 
 class Marked(nn.Module):
@@ -231,3 +232,34 @@ def test_an_optimiser_shares_no_array_with_a_gradient_that_two_parameters_share(
         optimizer.step()
         np.testing.assert_array_equal(a.grad.to_numpy(), np.ones(3))
     np.testing.assert_array_equal(a.to_numpy(), b.to_numpy())
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_weights_go_with_their_module_and_wait_for_no_garbage_collector():
+    class Steps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.scale = mt.ones(3)
+            self.register_buffer("table", mt.zeros(3))
+
+    steps = Steps()
+    arrays = [ref(tensor.array) for tensor in (steps.layer.weight, steps.scale, steps.table)]
+    del steps
+    assert [array() for array in arrays] == [None] * 3
+
+
+def test_a_weight_may_outlive_its_module():
+    weight = nn.Linear(2, 2).weight
+    (weight * 3.0).sum().backward()
+    assert weight.grad.tolist() == [[3.0, 3.0]] * 2 and weight.requires_grad and weight.spec is None
+    assert weight.from_numpy(np.ones((2, 2))).tolist() == [[1.0, 1.0]] * 2
+    loss = nn.Linear(2, 2)(mt.ones(2)).sum()
+    loss.backward()
+
+
+def test_a_buffers_tensor_keeps_no_gradient():
+    module = nn.Module()
+    module.register_buffer("table", mt.zeros(3))
+    with pytest.raises(GradientError, match="keeps no gradient"):
+        module.table.grad = mt.ones(3)

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 
 from msgflow._bridge import current_flow, in_flow, in_thread, wait
 from msgflow._frozen import StateValue, state_value
-from msgflow._version_clock import Cell, Pin, pinned, publish, read, restructured, transaction
+from msgflow._version_clock import Pin, pinned, publish, read, restructured, transaction
 from msgflow.errors import NotJson
 from msgflow.nn import state_dict as _state
 from msgflow.nn.calling import Overlay, call_module
@@ -160,10 +160,10 @@ class Module(Tree, Lifecycle):
             self._set_plain(name, value)
 
     def _set_tensor(self, name: str, value: StateValue) -> None:
-        held, origin = self._parameters.get(name), value.origin
-        is_shared = isinstance(origin, Parameter) and (value.requires_grad or not isinstance(origin, TensorAttribute))
-        if is_shared and origin is not held:  # weights that two modules share, as in PyTorch
-            self.register_parameter(name, origin)
+        held, cell = self._parameters.get(name), value.cell
+        is_shared = isinstance(cell, Parameter) and (value.requires_grad or not isinstance(cell, TensorAttribute))
+        if is_shared and cell is not held:  # weights that two modules share, as in PyTorch
+            self.register_parameter(name, cell)
         elif isinstance(held, TensorAttribute):
             if not held.take(value):
                 self._register(self._parameters, name, TensorAttribute(value, requires_grad=value.requires_grad))
@@ -347,4 +347,4 @@ def _holds_modules(name: str, value: Any) -> bool:
 
 def _is_free(value: StateValue) -> bool:
     """Whether a tensor is in no state yet, and not what an operation made."""
-    return value.is_leaf and not isinstance(value.origin, Cell)
+    return value.is_leaf and value.cell is None

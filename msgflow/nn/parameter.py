@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from msgflow._frozen import StateValue, state_value
+from msgflow._frozen import Leaf, StateValue, state_value
 from msgflow._version_clock import Cell, publish
 from msgflow.errors import GradientError
 
@@ -16,11 +16,10 @@ class Parameter(Cell):
     `requires_grad=False`.
     """
 
-    __slots__ = ("__weakref__", "_requires_grad", "can_be_trained", "grad", "spec")
-    grad: Any
+    __slots__ = ("__weakref__", "_requires_grad", "can_be_trained", "leaf", "spec")
 
     def __init__(self, data: Any, spec: str | None = None, *, requires_grad: bool = True) -> None:
-        self.spec, self.grad, self._requires_grad = spec, None, requires_grad
+        self.spec, self.leaf, self._requires_grad = spec, Leaf(self), requires_grad
         super().__init__(None)
         value = self.kept(state_value(data, "a parameter"))
         self.stored = (value, 0)
@@ -58,6 +57,15 @@ class Parameter(Cell):
         return state_value(data, "a parameter")
 
     @property
+    def grad(self) -> Any:
+        """What is known of how to make it better: the gradient of a tensor, the feedback on a text."""
+        return self.leaf.grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        self.leaf.grad = grad
+
+    @property
     def is_text(self) -> bool:
         return isinstance(self.stored[0], str)  # in one version as in any
 
@@ -71,7 +79,7 @@ class Parameter(Cell):
     def requires_grad(self, requires_grad: bool) -> None:
         for value in (self.value, self.stored[0]):  # what is read here, and what is read elsewhere
             if isinstance(value, StateValue):
-                value.watch(self if requires_grad else None)
+                value.watch(self.leaf if requires_grad else None)
         self._requires_grad = requires_grad
         self.can_be_trained = self.can_be_trained or requires_grad
 
@@ -113,7 +121,7 @@ class TensorAttribute(Parameter):
         if value.described() != self.value.described():
             return False
         kept = self.kept(value)
-        kept.watch(self if value.requires_grad else None)
+        kept.watch(self.leaf if value.requires_grad else None)
         self.can_be_trained = self.can_be_trained or value.requires_grad
         publish([(self, kept)])
         return True
@@ -122,9 +130,10 @@ class TensorAttribute(Parameter):
 class Buffer(Cell):
     """A constant of the state: a JSON value, or a tensor without a gradient."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "leaf")
 
     def __init__(self, value: Any) -> None:
+        self.leaf = Leaf(self)
         super().__init__(self.kept(value))
 
     def kept(self, value: Any) -> Any:

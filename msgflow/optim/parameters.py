@@ -49,8 +49,8 @@ def trained(params: Trainable) -> dict[Trained, str]:
 
 def _trained(given: Any, name: str) -> Trained | None:
     if isinstance(given, Tensor):
-        if isinstance(given.origin, Parameter):
-            return given.origin
+        if isinstance(given.cell, Parameter):
+            return given.cell
         if not given.is_leaf:
             raise GradientError(f"{name} is the result of an operation; an optimiser trains what it was made from")
         if not given.requires_grad:

@@ -7,7 +7,6 @@ from typing import Any
 from weakref import ref
 
 from msgflow._frozen import StateValue
-from msgflow._version_clock import Cell
 from msgflow.state.arrays import StoredTensor, as_stored
 
 DIGITS = 16
@@ -53,7 +52,7 @@ _known: dict[int, tuple[ref[StateValue], str]] = {}
 
 def _fingerprint_of(value: Any, key: str) -> str | None:
     """That of a tensor; one in the state of a module is hashed once, as long as it is there."""
-    is_kept = isinstance(value, StateValue) and isinstance(value.origin, Cell)
+    is_kept = isinstance(value, StateValue) and value.cell is not None
     if is_kept:
         known = _known.get(id(value))
         if known is not None and known[0]() is value:

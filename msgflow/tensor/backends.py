@@ -188,9 +188,8 @@ def may_be_looked_at(array: Array) -> bool:
 def taken(array: Array, index: Array, axis: int, **out: Array) -> Array:
     """The parts of an array at these places along an axis, all of which there are."""
     if type(array) is np.ndarray:
-        return np.take(
-            array, index, axis=axis, mode="clip", **out
-        )  # a mode that does not check again, and needs no buffer
+        # In a mode that does not check again, and needs no buffer.
+        return np.take(array, index, axis=axis, mode="clip", **out)
     xp = namespace(array)
     if has_places_for_results(array):
         return xp.take(array, index, axis=axis, **out)

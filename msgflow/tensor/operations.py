@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 
-from msgflow._frozen import StateValue
+from msgflow._frozen import Leaf, StateValue
 from msgflow._version_clock import Cell
 from msgflow.errors import DeviceError, DTypeError, ShapeError, TensorError
 from msgflow.tensor.backends import (
@@ -128,25 +128,16 @@ class Step:
         self.number = _numbers()
 
 
-class Leaf:
-    """Where the gradient of a tensor goes that the user has asked one for."""
-
-    __slots__ = ("grad",)
-
-    def __init__(self) -> None:
-        self.grad: Tensor | None = None
-
-
 class Operand(StateValue):
     """What operations take and give: an array, what there is about it, and where it comes from.
 
-    `origin` is the Step that made it, the Leaf or Parameter that its gradient goes to, the Cell of the state that
-    holds it, or None. The array is never written to: a new value is a new array.
+    `origin` is the Step that made it, the Leaf that its gradient goes to and that knows the state it is in, or None.
+    The array is never written to: a new value is a new array.
     """
 
     __slots__ = ("__weakref__", "array", "origin", "tags")
 
-    def __init__(self, array: Array, tags: int = 0, origin: "Step | Leaf | Cell | None" = None) -> None:
+    def __init__(self, array: Array, tags: int = 0, origin: Step | Leaf | None = None) -> None:
         self.array, self.tags, self.origin = array, tags, origin
 
     @classmethod

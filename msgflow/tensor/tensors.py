@@ -5,12 +5,13 @@ from typing import Any, NoReturn, Self, final
 
 import numpy as np
 
-from msgflow._version_clock import Cell, publish
+from msgflow._frozen import Leaf
+from msgflow._version_clock import publish
 from msgflow.errors import DTypeError, GradientError, ShapeError
 from msgflow.tensor.backends import device_named, device_of, is_array, like, on_host, widened
 from msgflow.tensor.backward import backward
 from msgflow.tensor.dtypes import DType, DTypeLike, as_dtype, bfloat16, stored_as
-from msgflow.tensor.operations import GRAD, Leaf, Step, apply, mode, unary
+from msgflow.tensor.operations import GRAD, Step, apply, mode, unary
 from msgflow.tensor.operators import Operators
 from msgflow.tensor.rules.converting import CAST, DETACH, TO_DEVICE
 from msgflow.tensor.rules.indexing import indexed
@@ -149,8 +150,8 @@ class Tensor(Operators):
             raise ShapeError("from_numpy", [came.shape, self.shape])
         came._asked()
         new = came.detach().to(device=self.device, dtype=self.dtype)._as_array_of(self)
-        if isinstance(self.origin, Cell):
-            publish([(self.origin, new.kept_by(self.origin))])
+        if (cell := self.cell) is not None:
+            publish([(cell, new.kept_by(cell))])
         elif isinstance(self.origin, Step):
             raise GradientError("from_numpy: this tensor is the result of an operation; give numbers to its inputs")
         else:
@@ -198,21 +199,20 @@ class Tensor(Operators):
         if isinstance(self.origin, Step):
             if not requires_grad:
                 raise GradientError("this tensor is the result of an operation; take .detach() of it instead")
-        elif isinstance(self.origin, Cell):
-            self.origin.requires_grad = requires_grad  # type: ignore[attr-defined] # a Parameter
+        elif (cell := self.cell) is not None:
+            cell.requires_grad = requires_grad
         else:
             self.watch(Leaf() if requires_grad else None)
         return self
 
-    def watch(self, origin: Leaf | Cell | None) -> None:
-        """Let gradients go to `origin`; None for not at all."""
-        if origin is not None and not self.dtype.is_floating:
+    def watch(self, leaf: Leaf | None) -> None:
+        if leaf is not None and not self.dtype.is_floating:
             raise GradientError(
                 f"only floating-point tensors have gradients, not {self.dtype.name}; leave it at requires_grad=False"
             )
-        self.tags = self.tags & ~GRAD if origin is None else self.tags | GRAD
-        if origin is not None or not isinstance(self.origin, Cell):  # the state that holds it goes on doing so
-            self.origin = origin
+        self.tags = self.tags & ~GRAD if leaf is None else self.tags | GRAD
+        if leaf is not None or self.cell is None:  # the state that holds it goes on doing so
+            self.origin = leaf
 
     @property
     def is_floating(self) -> bool:
@@ -230,7 +230,7 @@ class Tensor(Operators):
 
     @grad.setter
     def grad(self, grad: "Tensor | None") -> None:
-        if not hasattr(self.origin, "grad"):
+        if not isinstance(self.origin, Leaf) or not (self.requires_grad or hasattr(self.cell, "grad")):
             raise GradientError("this tensor keeps no gradient; call requires_grad_() on one that no operation made")
         self.origin.grad = grad
 
@@ -264,13 +264,18 @@ class Tensor(Operators):
     @property
     def spec(self) -> str | None:
         """What the Parameter that holds this tensor says it is for."""
-        return getattr(self.origin, "spec", None)
+        return getattr(self.cell, "spec", None)
+
+    @property
+    def cell(self) -> Any:
+        """The Parameter, or other Cell, of the state that it is in; None where it is in none."""
+        return self.origin.cell if isinstance(self.origin, Leaf) else None
 
     def kept_by(self, cell: Any) -> "Tensor":
         self._asked()
-        kept = Tensor(self.array, self.tags & ~GRAD, cell)
-        if getattr(cell, "requires_grad", False):
-            kept.watch(cell)
+        kept = Tensor(self.array, self.tags & ~GRAD, cell.leaf)
+        if cell.requires_grad:
+            kept.watch(cell.leaf)
         return kept
 
     def replacement(self, value: Any, where: str) -> "Tensor":

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from msgflow._frozen import FrozenDict
-from msgflow._version_clock import Cell
 from msgflow.errors import RecordError
 from msgflow.tensor.backends import Array, device_of, has_places_for_results, namespace
 from msgflow.tensor.dtypes import stored_as
@@ -33,7 +32,7 @@ class Origin:
     __slots__ = ("_cell", "_constant", "_tensor", "library", "looked_at", "shape", "storage")
 
     def __init__(self, tensor: Operand) -> None:
-        self._cell = tensor.origin if isinstance(tensor.origin, Cell) else None
+        self._cell = tensor.cell
         self._tensor = tensor if self._cell is None else None
         self._constant: Array = None
         self.looked_at: Array = None
@@ -124,7 +123,7 @@ class Recording:
                     "which no run would do; give numbers to what the forward takes"
                 )
             return made
-        key = id(tensor.origin if isinstance(tensor.origin, Cell) else tensor)
+        key = id(tensor if tensor.cell is None else tensor.cell)
         return self._origins.setdefault(key, Origin(tensor))  # which holds it, so that the key stays its own
 
     # --- afterwards ------------------------------------------------------------------------------------------------
