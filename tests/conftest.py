@@ -6,12 +6,16 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 import msgflow as mf
 import msgflow.nn as nn
 from tests import main_greenlets
 
 main_greenlets.keep()
+# The same examples each time, on a slow machine as well.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 # A shell starts background jobs with Ctrl-C ignored, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
