@@ -35,6 +35,7 @@ class StateValue:
 
     __slots__ = ()
     requires_grad: bool
+    grad: Any
 
     @property
     def cell(self) -> Any:

@@ -95,8 +95,10 @@ class Swapping:
 
 
 def snapshots():
+    """Those that are kept beside the current one, which there always is."""
     gc.collect()
-    return [found for found in gc.get_objects() if type(found) is _version_clock.Snapshot]
+    found = [found for found in gc.get_objects() if type(found) is _version_clock.Snapshot]
+    return [snapshot for snapshot in found if snapshot is not _version_clock._clock.current]
 
 
 class Pair(nn.Module):

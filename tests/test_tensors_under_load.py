@@ -263,3 +263,13 @@ def test_a_buffers_tensor_keeps_no_gradient():
     module.register_buffer("table", mt.zeros(3))
     with pytest.raises(GradientError, match="keeps no gradient"):
         module.table.grad = mt.ones(3)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((2, 3)), 1.0, mt.ones((3, 2))], ids=["an array", "a number", "a shape"])
+def test_what_is_no_gradient_is_refused_at_once(wrong):
+    layer = nn.Linear(3, 2)
+    for kept in (layer.weight, layer.get_parameter("weight")):
+        with pytest.raises(GradientError, match=r"the gradient of float32 \(2, 3\) is a tensor of its shape, or None"):
+            kept.grad = wrong
+    layer.get_parameter("weight").grad = mt.ones((2, 3))
+    assert layer.weight.grad.tolist() == [[1.0] * 3] * 2

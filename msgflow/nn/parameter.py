@@ -63,7 +63,11 @@ class Parameter(Cell):
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        self.leaf.grad = grad
+        value = self.value
+        if isinstance(value, StateValue):
+            value.grad = grad  # which knows what a gradient of it is
+        else:
+            self.leaf.grad = grad
 
     @property
     def is_text(self) -> bool:

@@ -232,6 +232,9 @@ class Tensor(Operators):
     def grad(self, grad: "Tensor | None") -> None:
         if not isinstance(self.origin, Leaf) or not (self.requires_grad or hasattr(self.cell, "grad")):
             raise GradientError("this tensor keeps no gradient; call requires_grad_() on one that no operation made")
+        if grad is not None and not (isinstance(grad, Tensor) and grad.shape == self.shape):
+            given = grad.described() if isinstance(grad, Tensor) else f"{grad!r:.60}"
+            raise GradientError(f"the gradient of {self.described()} is a tensor of its shape, or None, not {given}")
         self.origin.grad = grad
 
     def detach(self) -> "Tensor":
