@@ -9,6 +9,7 @@ import pytest
 import msgflow.nn as nn
 import msgflow.tensor as mt
 from msgflow import flow
+from tests.recorded import recorded
 
 
 class Block(nn.Module):
@@ -24,14 +25,6 @@ class Block(nn.Module):
 def state(seed=0):
     rng = np.random.default_rng(seed)
     return {"weight": rng.random((3, 2), np.float32), "scale": rng.random(2, np.float32)}
-
-
-def recorded(function, *placeholders):
-    runtime = mt.Runtime()
-    with runtime:
-        out = function(*placeholders)
-    runtime.launch()
-    return runtime, out
 
 
 async def test_a_run_sees_new_inputs_and_newly_loaded_weights(door):

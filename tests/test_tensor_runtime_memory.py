@@ -11,14 +11,7 @@ import pytest
 import msgflow.nn as nn
 import msgflow.tensor as mt
 from msgflow.errors import RecordError
-
-
-def recorded(function, *placeholders):
-    runtime = mt.Runtime()
-    with runtime:
-        out = function(*placeholders)
-    runtime.launch()
-    return runtime, out
+from tests.recorded import recorded
 
 
 def block(x, w1, w2):

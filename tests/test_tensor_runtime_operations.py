@@ -14,6 +14,7 @@ from msgflow.errors import RecordError
 from msgflow.tensor import rules
 from msgflow.tensor.operations import Operation
 from msgflow.tensor.runtime.fusing import POINTWISE, ROWWISE
+from tests.recorded import recorded
 from tests.tensor_backends import backend  # noqa: F401 # a fixture
 
 FLOATS = {
@@ -59,14 +60,6 @@ FLOATS = {
 
 def numbers(seed, shape=(4, 4), dtype="float32"):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-
-
-def recorded(function, *placeholders):
-    runtime = mt.Runtime()
-    with runtime:
-        out = function(*placeholders)
-    runtime.launch()
-    return runtime, out
 
 
 @pytest.mark.parametrize("name", FLOATS)

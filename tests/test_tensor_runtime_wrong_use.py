@@ -10,6 +10,7 @@ import pytest
 import msgflow.nn as nn
 import msgflow.tensor as mt
 from msgflow.errors import RecordError, ShapeError
+from tests.recorded import recorded
 
 
 class Block(nn.Module):
@@ -20,14 +21,6 @@ class Block(nn.Module):
 
     def forward(self, x):
         return mt.relu(x @ self.weight) + self.scale
-
-
-def recorded(function, *placeholders):
-    runtime = mt.Runtime()
-    with runtime:
-        out = function(*placeholders)
-    runtime.launch()
-    return runtime, out
 
 
 def test_run_before_launch_and_after_stop_says_to_launch():
