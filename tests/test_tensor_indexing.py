@@ -245,3 +245,12 @@ def test_nothing_can_be_chosen_from_nothing(backend):
         empty.sum().backward()
         assert nothing.grad.shape == (0, 3)
     assert mt.gather(backend(X), 1, backend(np.zeros((2, 0, 4), int))).shape == (2, 0, 4)
+
+
+def test_a_slice_whose_end_is_a_tensor_keeps_its_gradient_where_it_was():
+    x, end = mt.tensor([1.0, 2.0, 3.0], requires_grad=True), mt.tensor(2)
+    part = x[:end]
+    end.from_numpy(np.array(1))
+    part.sum().backward()
+    assert x.grad.tolist() == [1, 1, 0]
+    assert not mt.no_grad(lambda: x[0])().requires_grad

@@ -13,9 +13,9 @@ from msgflow._version_clock import Cell
 from msgflow.errors import DTypeError, IndexOutOfRange, ShapeError
 from msgflow.tensor.backends import Array, Namespace, like, may_be_looked_at, namespace, rows_added, taken
 from msgflow.tensor.dtypes import bool_, stored_as
-from msgflow.tensor.operations import Operand, Operation, apply, mode
+from msgflow.tensor.operations import GRAD, Operand, Operation, Step, apply, mode
 from msgflow.tensor.rules.shaping import PERMUTE, RESHAPE
-from msgflow.tensor.rules.slicing import PART, entry_of, key_of, without_ellipsis
+from msgflow.tensor.rules.slicing import PART, PLACED, entry_of, key_of, without_ellipsis
 
 if TYPE_CHECKING:
     from msgflow.tensor.tensors import Tensor
@@ -145,13 +145,8 @@ _mode = mode.get
 def indexed(x: "Tensor", key: Any) -> "Tensor":
     """The part of a tensor that a key of numpy's kinds says: whole numbers, slices, `...`, None, indexes, masks."""
     plain = type(key) in _BASIC or (type(key) is tuple and all(map(_BASIC.__contains__, map(type, key))))
-    if plain and not x.tags and not _mode():
-        try:
-            array = x.array[key]
-        except (IndexError, ValueError, TypeError):
-            pass  # what is wrong is told below
-        else:
-            return type(x)(array if type(array) is np.ndarray else np.asarray(array))
+    if plain and not x.tags & ~GRAD and not _mode() and (part := _cut(x, key)) is not None:
+        return part
     if isinstance(key, Operand) and x.shape and key.dtype is not bool_:  # type: ignore[attr-defined]
         return apply(TAKE, x, key, axis=0)
     entries = list(key) if isinstance(key, tuple) else [key]
@@ -160,6 +155,39 @@ def indexed(x: "Tensor", key: Any) -> "Tensor":
         if any(isinstance(entry, Operand) for entry in entries):
             return _by_indexes(x, entries)
     return apply(PART, x, key=key_of(x.shape, entries))
+
+
+def _cut(x: "Tensor", key: Any) -> "Tensor | None":
+    """The part of a plain tensor, by numpy alone; None where more has to be looked at."""
+    try:
+        array = x.array[key]
+    except (IndexError, ValueError, TypeError):
+        return None  # what is wrong is told in the other way
+    array = array if type(array) is np.ndarray else np.asarray(array)
+    if not x.tags or _mode() is False:
+        return type(x)(array)
+    return type(x)(array, GRAD, Step(CUT, (x,), [x.array], {"key": key})) if _is_fixed(key) else None
+
+
+def _is_fixed(key: Any) -> bool:
+    """Whether a key of numbers and slices will mean the same later, too: the ends of a slice may be tensors."""
+    for entry in key if type(key) is tuple else (key,):
+        if type(entry) is slice and not (_is_number(entry.start) and _is_number(entry.stop) and _is_number(entry.step)):
+            return False
+    return True
+
+
+def _is_number(end: Any) -> bool:
+    return end is None or type(end) is int
+
+
+def _cut_gradient(grad: "Tensor", out: "Tensor", x: "Tensor", *, key: Any) -> "Tensor":
+    entries = list(key) if type(key) is tuple else [key]
+    return apply(PLACED, grad, key=key_of(x.shape, entries), shape=x.shape)
+
+
+# As PART, on a tape: what the key means is worked out when its gradient is asked for.
+CUT = Operation("index", lambda xp, x, *, key: x[key], [_cut_gradient], moves=True)
 
 
 def _entry(x: "Tensor", entry: Any) -> Any:
