@@ -7,7 +7,6 @@ import numpy as np
 
 from msgflow._version_clock import Cell
 from msgflow.errors import DTypeError, ShapeError
-from msgflow.tensor.backends import like
 from msgflow.tensor.dtypes import bool_
 from msgflow.tensor.halves import narrow, wide
 from msgflow.tensor.noise import dropout
@@ -39,6 +38,14 @@ def scaled_dot_product_attention(
     Raises ShapeError for shapes that do not fit, DTypeError for a mask of integers.
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
     """
+    taken, _ = attended(q, k, v, mask, is_causal=is_causal, dropout_p=dropout_p, scale=scale)
+    return taken
+
+
+def attended(
+    q: Any, k: Any, v: Any, mask: Any, *, is_causal: bool = False, dropout_p: float = 0.0, scale: float | None = None
+) -> "tuple[Tensor, Tensor]":
+    """As scaled_dot_product_attention, with the weights, after the dropout; those of 16-bit floats are float32."""
     inputs = [tensor_of(MATMUL, given) for given in (q, k, v)]
     q, k, v = map(wide, inputs)
     shapes = [given.shape for given in inputs]
@@ -51,7 +58,7 @@ def scaled_dot_product_attention(
     if is_causal:
         scores = _masked(scores, _mask_of(np.tri(*scores.shape[-2:], dtype=bool), scores))
     weights = dropout(apply(SOFTMAX, scores, axis=scores.ndim - 1), dropout_p)
-    return narrow(weights @ v, *inputs)
+    return narrow(weights @ v, *inputs), weights
 
 
 def _masked(scores: "Tensor", mask: "Tensor") -> "Tensor":
@@ -65,4 +72,4 @@ def _masked(scores: "Tensor", mask: "Tensor") -> "Tensor":
 def _mask_of(mask: Any, scores: "Tensor") -> "Tensor":
     if isinstance(mask, Operand | Cell):
         return tensor_of(WHERE, mask)
-    return type(scores).of(like(np.array(mask), scores.array))
+    return scores.beside(np.array(mask))

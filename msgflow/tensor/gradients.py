@@ -19,7 +19,7 @@ import numpy as np
 
 from msgflow._version_clock import Cell, one_version, pinned
 from msgflow.errors import GradientError, RecordError
-from msgflow.tensor.backends import is_array, like, namespace
+from msgflow.tensor.backends import is_array, namespace
 from msgflow.tensor.backward import enable_grad, gradients_under
 from msgflow.tensor.creation import tensor
 from msgflow.tensor.dtypes import float64
@@ -280,7 +280,7 @@ def _analytic(outputs: list[Tensor], inputs: list[Tensor]) -> "list[list[np.ndar
         for row in range(output.size if output.requires_grad else 0):
             one = np.zeros(output.size)
             one[row] = 1
-            gradient = Tensor.of(like(one.reshape(output.shape), output.array))
+            gradient = output.beside(one.reshape(output.shape))
             found = gradients_under(output, gradient, wanted=inputs)
             for column, x in enumerate(inputs):
                 if x in found:
@@ -296,7 +296,7 @@ def _numeric(f: Callable[..., Any], inputs: list[Tensor], index: int, eps: float
         for sign in (1, -1):
             moved = x.to_numpy().reshape(-1)
             moved[place] += sign * eps
-            there = Tensor.of(like(moved.reshape(x.shape), x.array)).requires_grad_()
+            there = x.beside(moved.reshape(x.shape)).requires_grad_()
             outputs = _outputs(f, [*inputs[:index], there, *inputs[index + 1 :]])
             sides.append([output.to_numpy().astype("float64").reshape(-1) for output in outputs])
         columns.append([(up - down) / (2 * eps) for up, down in zip(*sides, strict=True)])

@@ -10,7 +10,6 @@ import numpy as np
 
 from msgflow._version_clock import Cell
 from msgflow.errors import ShapeError
-from msgflow.tensor.backends import like
 from msgflow.tensor.halves import narrow, wide
 from msgflow.tensor.normalising import normalize
 from msgflow.tensor.operations import Operand, Operation, apply, tensor_of
@@ -131,7 +130,7 @@ def _distance(x: "Tensor", y: "Tensor") -> "Tensor":
 def _pair(name: str, operation: Operation, x: Any, target: Any) -> "tuple[Tensor, Tensor]":
     x = tensor_of(operation, x)
     if not isinstance(target, Operand | Cell):
-        numbers = type(x).of(like(type(x).copy_of(np.asanyarray(target)).array, x.array))
+        numbers = x.beside(x.copy_of(np.asanyarray(target)).array)
         # Python's floats have the type of whatever they are beside.
         target = numbers if isinstance(target, np.ndarray) else numbers.to(dtype=x.dtype)
     target = tensor_of(operation, target)

@@ -157,6 +157,10 @@ class Operand(StateValue):
             raise no_dtype(array.dtype)
         return cls.of(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
+    def beside(self, numbers: "np.ndarray[Any, Any]") -> Self:
+        """A tensor of numbers of numpy, in the library and on the device of this one."""
+        return self.of(like(numbers, self.array))
+
 
 def unary(operation: Operation, x: "Tensor", **settings: Any) -> "Tensor":
     """An operation of one tensor that is one function, or method, of numpy."""
@@ -316,11 +320,11 @@ def _operands(operation: Operation, inputs: tuple[Any, ...]) -> list[Any]:
     return [_operand(operation, given, beside) for given in held]
 
 
-def _operand(operation: Operation, given: Any, beside: Operand) -> Any:
+def _operand(operation: Operation, given: Any, other: Operand) -> Any:
     if isinstance(given, Operand) or type(given) in _PLAIN_NUMBERS:
         return given
     if isinstance(given, np.ndarray | np.generic):
-        return beside.of(like(beside.copy_of(given).array, beside.array))
+        return other.beside(other.copy_of(given).array)
     if isinstance(given, float | int):  # a subclass, such as an IntEnum
         return float(given) if isinstance(given, float) else int(given)
     raise _not_a_tensor(operation, given)

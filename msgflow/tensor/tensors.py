@@ -8,7 +8,7 @@ import numpy as np
 from msgflow._frozen import Leaf
 from msgflow._version_clock import publish
 from msgflow.errors import DTypeError, GradientError, ShapeError
-from msgflow.tensor.backends import device_named, device_of, is_array, like, on_host, widened
+from msgflow.tensor.backends import device_named, device_of, is_array, on_host, widened
 from msgflow.tensor.backward import backward
 from msgflow.tensor.dtypes import DType, DTypeLike, as_dtype, bfloat16, stored_as
 from msgflow.tensor.operations import GRAD, Step, apply, mode, unary
@@ -162,7 +162,7 @@ class Tensor(Operators):
         """These numbers in an array of the library of another tensor's, which is on the same device."""
         if type(self.array) is type(other.array):
             return self
-        return Tensor.of(like(on_host(self.array), other.array))
+        return other.beside(on_host(self.array))
 
     # --- moving and converting -------------------------------------------------------------------------------------
 
@@ -171,9 +171,9 @@ class Tensor(Operators):
         if isinstance(device, DType):
             device, dtype = None, device
         there: Tensor = self
-        if dtype is not None and as_dtype(dtype) is not self.dtype:
+        if dtype is not None and (wanted := as_dtype(dtype)) is not self.dtype:
             # Whole numbers and bools come in steps, which have no gradient.
-            there = apply(CAST, there if as_dtype(dtype).is_floating else there.detach(), dtype=as_dtype(dtype))
+            there = apply(CAST, there if wanted.is_floating else there.detach(), dtype=wanted)
         if device is not None and device_named(device) != there.device:
             there = apply(TO_DEVICE, there, device=device)
         return there

@@ -1,7 +1,6 @@
 """MultiHeadAttention: what each position takes from the others."""
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Any
 
 import msgflow.tensor as mt
@@ -11,6 +10,7 @@ from msgflow.nn.layers.linear import Linear
 from msgflow.nn.layers.masks import added_mask
 from msgflow.nn.module import Module
 from msgflow.nn.parameter import Parameter
+from msgflow.tensor.attention import attended
 from msgflow.tensor.dtypes import DTypeLike, float32
 
 
@@ -88,13 +88,12 @@ class MultiHeadAttention(Module):
         scores = (q.shape[0], self.num_heads, q.shape[2], k.shape[2])
         mask = added_mask(self, scores, q, key_padding_mask, attn_mask, is_causal)
         dropout = self.dropout if self.training else 0.0
+        taken, shares = attended(q, k, v, mask, dropout_p=dropout)
         weights = None
         if need_weights:
-            taken, weights = _attended(q, k, v, mask, dropout)
+            weights = shares.to(q.dtype)
             weights = weights.mean(1) if average_attn_weights else weights
             weights = weights if query.ndim == 3 else weights.squeeze(0)
-        else:
-            taken = mt.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
         return self._joined(taken, query.shape), weights
 
     def _check(self, query: mt.Tensor, key: mt.Tensor, value: mt.Tensor) -> None:
@@ -133,15 +132,3 @@ class MultiHeadAttention(Module):
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
-
-
-def _attended(
-    q: mt.Tensor, k: mt.Tensor, v: mt.Tensor, mask: mt.Tensor | None, dropout: float
-) -> tuple[mt.Tensor, mt.Tensor]:
-    """As scaled_dot_product_attention, with the weights, after the dropout as in PyTorch."""
-    dtype = q.dtype
-    if dtype.is_half:
-        q, k, v = (given.to(mt.float32) for given in (q, k, v))
-    scores = mt.matmul(q * (1 / sqrt(q.shape[-1])), k, transpose_b=True)
-    weights = mt.dropout(mt.softmax(scores if mask is None else scores + mask), dropout)
-    return (weights @ v).to(dtype), weights.to(dtype)

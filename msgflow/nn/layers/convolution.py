@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import index
-from typing import Literal
+from typing import Literal, cast
 
 import msgflow.tensor as mt
 from msgflow.errors import ShapeError
@@ -46,8 +46,7 @@ class Conv1d(Module):
             raise ValueError(f"{in_channels} and {out_channels} channels do not divide into {groups} groups")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride, self.dilation = _single(kernel_size), _single(stride), _single(dilation)
-        self.padding = padding if isinstance(padding, str) else _single(padding)
-        self._zeros = self._around(padding)
+        self.padding = self._checked(padding) if isinstance(padding, str) else _single(padding)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in = shape[1] * shape[2]
         self.register_parameter("weight", uniform_by_fan_in(shape, fan_in, dtype, device))
@@ -56,18 +55,12 @@ class Conv1d(Module):
         else:
             self.bias = None
 
-    def _around(self, padding: Size | str) -> tuple[int, int]:
-        """How many zeros are put before and after each row."""
-        if not isinstance(padding, str):
-            return (*_single(padding), *_single(padding))
+    def _checked(self, padding: str) -> Literal["same", "valid"]:
         if padding not in ("same", "valid"):
             raise ValueError(f"padding is a number, 'same' or 'valid', not {padding!r}")
-        if padding == "valid":
-            return 0, 0
-        if self.stride != (1,):
+        if padding == "same" and self.stride != (1,):
             raise ValueError(f"padding='same' is for a stride of 1, not {self.stride[0]}")
-        missing = self.dilation[0] * (self.kernel_size[0] - 1)
-        return missing // 2, missing - missing // 2
+        return cast(Literal["same", "valid"], padding)
 
     def forward(self, x: mt.Tensor) -> mt.Tensor:
         if x.ndim not in (2, 3) or x.shape[-2] != self.in_channels:
@@ -76,12 +69,8 @@ class Conv1d(Module):
                 [x.shape, self.weight.shape],
                 f"the input is (batch, {self.in_channels}, length) or ({self.in_channels}, length)",
             )
-        before, after = self._zeros
-        rows = x if x.ndim == 3 else x.unsqueeze(0)
-        if before != after:
-            rows, before = mt.pad(rows, ((0, 0), (0, 0), (before, after))), 0
-        found = mt.conv1d(rows, self.weight, self.bias, self.stride[0], before, self.dilation[0], self.groups)
-        return found if x.ndim == 3 else found.squeeze(0)
+        padding = self.padding if isinstance(self.padding, str) else self.padding[0]
+        return mt.conv1d(x, self.weight, self.bias, self.stride[0], padding, self.dilation[0], self.groups)
 
     def extra_repr(self) -> str:
         shown = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -8,7 +8,6 @@ import numpy as np
 
 import msgflow.tensor as mt
 from msgflow.errors import DTypeError, ShapeError
-from msgflow.tensor.backends import like
 
 
 def added_mask(
@@ -50,16 +49,11 @@ def _expect(layer: object, name: str, shape: tuple[int, ...], expected: Sequence
 def _added(layer: object, mask: Any, queries: mt.Tensor) -> mt.Tensor:
     # Scores of 16-bit floats are float32, in which masks of -1e9 have their place.
     dtype = mt.float32 if queries.dtype.is_half else queries.dtype
-    given: mt.Tensor = mask if isinstance(mask, mt.Tensor) else _beside(mask, queries)
+    given: mt.Tensor = mask if isinstance(mask, mt.Tensor) else queries.beside(np.array(mask))
     given = given.to(device=queries.device)
     if given.dtype is mt.bool_:
-        return mt.where(given, -inf, _beside(np.zeros((), dtype.storage), queries))
+        return mt.where(given, -inf, queries.beside(np.zeros((), dtype.storage)))
     if not given.dtype.is_floating:
         reason = f"a mask is of bool (True hides) or of floats (which are added), not {given.dtype.name}"
         raise DTypeError(f"{layer!r}: {reason}")
     return given.to(dtype=dtype)
-
-
-def _beside(numbers: Any, x: mt.Tensor) -> mt.Tensor:
-    """Numbers as a tensor of the library and on the device of another."""
-    return mt.Tensor.of(like(np.array(numbers), x.array))

@@ -11,7 +11,7 @@ import numpy as np
 
 from msgflow._version_clock import Cell
 from msgflow.errors import DTypeError, IndexOutOfRange, ShapeError
-from msgflow.tensor.backends import Array, Namespace, like, may_be_looked_at, namespace, rows_added, taken
+from msgflow.tensor.backends import Array, Namespace, may_be_looked_at, namespace, rows_added, taken
 from msgflow.tensor.dtypes import bool_, stored_as
 from msgflow.tensor.operations import GRAD, Operand, Operation, Step, apply, mode
 from msgflow.tensor.rules.shaping import PERMUTE, RESHAPE
@@ -211,7 +211,7 @@ def as_indexes(name: str, x: "Tensor", given: Any) -> "Tensor":
         numbers = numbers.astype("int64")
     if numbers.dtype.kind not in "iub":
         raise DTypeError(f"{name} takes whole numbers, slices and masks, not {given!r:.80}")
-    return type(x).of(like(numbers.astype("bool" if numbers.dtype.kind == "b" else "int64"), x.array))
+    return x.beside(numbers.astype("bool" if numbers.dtype.kind == "b" else "int64"))
 
 
 def _by_indexes(x: "Tensor", entries: list[Any]) -> "Tensor":
